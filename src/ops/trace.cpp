@@ -149,8 +149,8 @@ void Trace::add(Op op, std::string label) {
   labels_.push_back(std::move(label));
 }
 
-void Trace::tap(std::string_view name, Value v) {
-  if (program_->record_taps) taps_.push_back({std::string(name), v});
+void Trace::tap(std::string_view name, Value v, TapRows rows) {
+  if (program_->record_taps) taps_.push_back({std::string(name), v, rows});
 }
 
 Trace Trace::lowered(const std::function<bool(const Op&)>& keep) const {

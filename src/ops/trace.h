@@ -83,11 +83,15 @@ class Trace {
   const std::string& label(std::size_t op) const { return labels_.at(op); }
 
   // Names a value for comparison with a recording; kept until the end of the run where the program
-  // records taps, ignored otherwise.
-  void tap(std::string_view name, Value v);
+  // records taps, ignored otherwise. In a name, {slot} says that the first dimension counts the
+  // cameras present, {row} that it counts time steps, {step} stands for the iteration, and a trailing
+  // [] that the values of all iterations are stacked.
+  enum class TapRows : std::uint8_t { plain, packed_prefix };  // packed: [B, P, ..], valid rows first
+  void tap(std::string_view name, Value v, TapRows rows = TapRows::plain);
   struct Tap {
     std::string name;
     Value value;
+    TapRows rows = TapRows::plain;
   };
   const std::vector<Tap>& taps() const { return taps_; }
 

@@ -1,0 +1,122 @@
+// What every model family is to the rest of tendon: a recorder of stages and a host that runs them.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/backend.h"
+#include "ops/trace.h"
+
+namespace tendon {
+
+// Exact savings; each may be switched off to show that it changes nothing.
+struct Savings {
+  bool drop_masked = true;      // leave absent cameras and padding tokens out
+  bool trim_last_layer = true;  // stop the last prefix layer after its keys and values
+  bool tabulate_time = true;    // everything that depends on the time step only, once per schedule
+};
+
+// How a model is recorded; the same for all families.
+struct ModelOptions {
+  DType working = DType::bf16;         // f32 or bf16: dtype of activations and of matrix weights
+  bool bf16_schedule = false;          // times and steps rounded to bf16 as the original deploys it
+  bool bf16_rope = false;              // rotary tables made from bf16-rounded frequencies
+  int batch = 1;                       // samples of a call
+  int max_steps = 100;                 // rows of the time tables
+  std::vector<int> token_buckets;      // ascending prompt capacities; the last is the model's
+  std::vector<int> camera_counts;      // cameras per sample that are planned for, ascending
+  Savings savings;
+};
+
+// One sample in the model's terms. Pointers stay valid during Model::run.
+struct ModelSample {
+  std::vector<const float*> cameras;  // by slot: [Y, X, 3] at model size and scale; null: absent
+  std::span<const std::int32_t> tokens;  // valid ids only
+  std::span<const float> state;          // normalised and padded to the model's width
+  std::span<const float> context;        // precomputed text rows [T, text width], where a family takes them
+};
+
+struct ModelInput {
+  std::vector<ModelSample> samples;  // as many as ModelOptions::batch
+  std::span<const float> noise;      // [B, H, A]
+  int steps = 10;
+  double shift = 0;                  // schedule shift; 0: the family's default
+  std::span<const float> pinned;     // [rows, A]: the first rows of every chunk, decided already
+};
+
+// Told after each run of a trace. Only in programs that record taps does the host stop between steps.
+class StageObserver {
+ public:
+  virtual ~StageObserver() = default;
+  virtual void after(std::string_view stage, std::size_t trace, int iteration) = 0;
+};
+
+// Runs traces for a Model, timing stages and telling an observer.
+class StageRunner {
+ public:
+  explicit StageRunner(Executable& executable, StageObserver* observer = nullptr)
+      : executable_(executable), observer_(observer) {}
+
+  Executable& executable() { return executable_; }
+  // Starts a call: forgets times and the first error.
+  void begin() noexcept;
+  // Runs a trace `count` times; time is added to `stage`, a string literal.
+  void run(std::string_view stage, std::size_t trace, int first = 0, int count = 1) noexcept;
+  template <class T>
+  void write(BufferRef buffer, std::span<const T> data, std::size_t first = 0) noexcept {
+    keep(executable_.write(buffer, std::as_bytes(data), first * sizeof(T)));
+  }
+  template <class T>
+  void read(BufferRef buffer, std::span<T> data, std::size_t first = 0) noexcept {
+    keep(executable_.read(buffer, std::as_writable_bytes(data), first * sizeof(T)));
+  }
+  void keep(const Status& status) noexcept {
+    if (status_.ok() && !status.ok()) status_ = status;
+  }
+  const Status& status() const noexcept { return status_; }
+  // Stage names in order of first use, with seconds.
+  std::span<const std::pair<std::string_view, double>> times() const noexcept {
+    return {times_.data(), used_};
+  }
+
+ private:
+  Executable& executable_;
+  StageObserver* observer_;
+  Status status_;
+  std::array<std::pair<std::string_view, double>, 12> times_{};
+  std::size_t used_ = 0;
+};
+
+// A model of one checkpoint. Lives as long as its Executable; one thread at a time.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // Adds weights, buffers and every stage's traces for every bucket to `program`. Once.
+  virtual void record(Program& program) = 0;
+
+  // Runs all stages. chunk: [B, H, A] in model space. No allocation, no exception: an input over a
+  // capacity is a Status.
+  virtual Status run(const ModelInput& input, StageRunner& runner,
+                     std::span<float> chunk) noexcept = 0;
+
+  struct Dimensions {
+    int image_height = 0, image_width = 0;  // of one camera
+    int camera_slots = 0, token_capacity = 0, horizon = 0, action = 0, state = 0;
+  };
+  virtual Dimensions dimensions() const = 0;
+
+  // Traces a call with these many cameras and tokens per sample uses, in order, for profiles.
+  struct StageTrace {
+    std::string_view stage;
+    std::size_t trace = 0;
+    int count = 1;
+  };
+  virtual std::vector<StageTrace> stages(int cameras, int tokens, int steps) const = 0;
+};
+
+}  // namespace tendon
