@@ -1,7 +1,8 @@
 // The vocabulary: every computation tendon knows, as plain structs. A model records them on a Trace,
 // a backend plans them. Letters: B batch, S tokens, D width, H heads, Dh head width, K inputs,
 // N outputs of a product, T rows of a table. Accumulation is fp32 or wider everywhere; a result is
-// rounded once, to the dtype of its Value, where an op's definition does not say otherwise.
+// rounded once, to the dtype of its Value, where an op's definition does not say otherwise. Operands of one
+// op may differ in floating dtype (f32, bf16, f16); moving ops (GatherRows, Select, Copy) take integers too.
 #pragma once
 
 #include <array>

@@ -84,22 +84,24 @@ Value Trace::iteration() {
   return iteration_;
 }
 
-Value Trace::columns(Value v, std::int64_t first, std::int64_t count) {
+Value Trace::slice(Value v, int dimension, std::int64_t first, std::int64_t count) {
   ValueInfo info = this->info(v);
-  require(info.shape.rank() >= 1 && first >= 0 && count >= 0 && first + count <= info.shape[-1],
-          "{}: columns [{}, {}) of {}", name_, first, first + count, info.shape.str());
-  info.offset += first;
-  info.shape[-1] = count;
+  const int rank = info.shape.rank();
+  const int d = dimension < 0 ? rank + dimension : dimension;
+  require(d >= 0 && d < rank && first >= 0 && count >= 0 && first + count <= info.shape[d],
+          "{}: slice [{}, {}) of dimension {} of {}", name_, first, first + count, dimension,
+          info.shape.str());
+  info.offset += first * info.strides[static_cast<std::size_t>(d)];
+  info.shape[d] = count;
   return push(info);
 }
 
+Value Trace::columns(Value v, std::int64_t first, std::int64_t count) {
+  return slice(v, -1, first, count);
+}
+
 Value Trace::rows(Value v, std::int64_t first, std::int64_t count) {
-  ValueInfo info = this->info(v);
-  require(info.shape.rank() >= 2 && first >= 0 && count >= 0 && first + count <= info.shape[-2],
-          "{}: rows [{}, {}) of {}", name_, first, first + count, info.shape.str());
-  info.offset += first * info.strides[info.shape.rank() - 2];
-  info.shape[-2] = count;
-  return push(info);
+  return slice(v, -2, first, count);
 }
 
 Value Trace::split_last(Value v, std::int64_t heads) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/tensor.h"
@@ -70,7 +71,9 @@ class Trace {
   // i32 [1]: the number of the current repetition in Executable::run.
   Value iteration();
 
-  // Views: no computation. Columns of the last dimension; rows of the second to last.
+  // Views: no computation. [first, first + count) of a dimension (negative: from the back); columns are
+  // of the last dimension, rows of the second to last.
+  Value slice(Value v, int dimension, std::int64_t first, std::int64_t count);
   Value columns(Value v, std::int64_t first, std::int64_t count);
   Value rows(Value v, std::int64_t first, std::int64_t count);
   Value split_last(Value v, std::int64_t heads);  // [.., H * Dh] -> [.., H, Dh]
@@ -124,9 +127,20 @@ struct Program {
   std::vector<BufferSpec> buffers;
   std::vector<Trace> traces;
   bool record_taps = false;
+  // Contents that buffers start with (tables, constant indices); whoever compiles the program writes
+  // them once and may drop them.
+  std::vector<std::pair<BufferRef, std::vector<std::byte>>> initial;
 
   WeightRef add(Weight weight);
   BufferRef add(BufferSpec spec);
+  // A buffer that starts with `values`, as many as `shape` has elements of `dtype`.
+  template <class T>
+  BufferRef constant(std::string name, DType dtype, const Shape& shape, const std::vector<T>& values) {
+    const BufferRef ref = add(BufferSpec{std::move(name), dtype, shape});
+    const std::byte* first = reinterpret_cast<const std::byte*>(values.data());
+    initial.emplace_back(ref, std::vector<std::byte>(first, first + values.size() * sizeof(T)));
+    return ref;
+  }
   const Weight& weight(WeightRef ref) const { return weights.at(static_cast<std::size_t>(ref.id)); }
   const BufferSpec& buffer(BufferRef ref) const {
     return buffers.at(static_cast<std::size_t>(ref.id));
