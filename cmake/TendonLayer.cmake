@@ -1,8 +1,8 @@
 # tendon_layer(NAME [DIR path] NEEDS layer... [LINK library...] [DEFINES ...])
 #
 # One layer of the design: src/<DIR>/*.cpp as static library tendon_<NAME>, src/<DIR>/*_test.cpp as
-# one test program test_<NAME>. NEEDS is the single statement of which layers it may include;
-# tools/check_layers.py reads it. A source ending in _avx2, _avx512 or _amx is compiled for that
+# one test program test_<NAME>, and with TENDON_FUZZ each x_fuzz.cpp as a program fuzz_x. NEEDS is
+# the single statement of which layers it may include; tools/check_layers.py reads it. A source ending in _avx2, _avx512 or _amx is compiled for that
 # instruction set; the code around it decides at run time whether it may be called.
 function(tendon_layer name)
   cmake_parse_arguments(arg "" "DIR" "NEEDS;LINK;TEST_LINK;DEFINES" ${ARGN})
@@ -43,6 +43,14 @@ function(tendon_layer name)
         "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mamx-tile;-mamx-bf16;-mfma;-mf16c")
     endif()
   endforeach()
+  if(TENDON_FUZZ)
+    file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS ${root}/*_fuzz.cpp)
+    foreach(source IN LISTS fuzzers)
+      get_filename_component(stem ${source} NAME_WE)
+      string(REGEX REPLACE "_fuzz$" "" stem ${stem})
+      tendon_fuzzer(fuzz_${stem} ${source} tendon_${name})
+    endforeach()
+  endif()
   if(tests AND TENDON_TESTS)
     add_executable(test_${name} ${tests})
     target_link_libraries(test_${name} PRIVATE tendon_${name} ${arg_TEST_LINK} GTest::gtest_main)

@@ -1,0 +1,84 @@
+# Thin names over CMake. After `make deps` plain `cmake -S . -B build && cmake --build build` works.
+BUILD ?= build
+BUILD_TYPE ?= Release
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
+CUDA_ARCHITECTURES ?= 90a-real;110a-real
+export CTEST_PARALLEL_LEVEL ?= $(JOBS)
+
+# Ninja for a fresh folder; a folder someone configured keeps its generator.
+configure = cmake -S . -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G Ninja)
+compile = cmake --build $(1) -j $(JOBS)
+
+.PHONY: help deps build demo test asan tsan cuda bundle bench format check fuzz serve soak clean
+
+help:
+	@echo "make demo    install, build, check one recorded case, run a small policy on pictures"
+	@echo "make test    install, build, run all tests"
+	@echo "also: deps build asan tsan cuda bundle bench format check fuzz serve soak clean"
+
+deps:
+	tools/install_deps.sh build test fuzz format
+
+build:
+	tools/install_deps.sh build
+	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) \
+	  $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DTENDON_TESTS=OFF)
+	$(call compile,$(BUILD)) --target tendon
+
+demo: build
+	tools/demo.sh $(BUILD)
+
+test:
+	tools/install_deps.sh build test
+	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
+	$(call compile,$(BUILD))
+	ctest --test-dir $(BUILD) --output-on-failure
+
+# The same tests under the sanitizers; each takes a build of its own.
+asan tsan:
+	tools/install_deps.sh build test
+	cmake --preset $@
+	$(call compile,build-$@)
+	ctest --preset $@
+
+# Compiles for the architectures of CUDA_ARCHITECTURES; needs nvcc, no GPU.
+cuda:
+	tools/install_deps.sh build test cuda
+	cmake --preset cuda "-DTENDON_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
+	$(call compile,build-cuda)
+
+bundle: cuda
+	tools/bundle.sh build-cuda
+
+bench:
+	tools/install_deps.sh build test
+	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_BENCH=ON
+	$(call compile,$(BUILD))
+	tools/bench.sh $(BUILD)
+
+format:
+	tools/install_deps.sh format
+	tools/format.sh -i
+
+check:
+	tools/install_deps.sh format
+	tools/format.sh --dry-run -Werror
+	python3 tools/check_layers.py
+	python3 tools/size_report.py
+
+fuzz:
+	tools/install_deps.sh build fuzz
+	cmake --preset fuzz
+	$(call compile,build-fuzz) --target fuzzers
+	tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+serve: build
+	tools/serve.sh $(BUILD)
+
+soak: build
+	tools/soak.sh $(BUILD) $(SOAK_SECONDS)
+
+clean:
+	rm -rf build build-asan build-tsan build-cuda build-fuzz
