@@ -1,0 +1,100 @@
+// From a robot's observation to the model's input, and from the model's chunk back to robot
+// actions.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+#include "preprocess/contract.h"
+#include "preprocess/statistics.h"
+#include "preprocess/tokenizer.h"
+#include "tendon/error.h"
+
+namespace tendon {
+
+// One camera image: dense u8, f32 or f64 in [0,1], [d0, d1, d2] with 3 channels first or last. Not
+// owned.
+struct ImageInput {
+  std::string_view key;
+  const void* data = nullptr;
+  DType dtype = DType::u8;
+  int shape[3] = {0, 0, 0};
+};
+
+// Part of the state, in the robot's units. Not owned.
+struct VectorInput {
+  std::string_view key;
+  std::span<const double> values;
+};
+
+// Keys are those of the contract; a camera answers to its slot's name too, the state also to
+// "state".
+struct ObservationView {
+  std::span<const ImageInput> images;
+  std::span<const VectorInput> vectors;
+  std::optional<std::string_view> prompt;
+};
+
+// One picture of the model. `bytes` is empty where the resize rule works in float.
+struct ModelPicture {
+  bool present = false;             // false: masked, contents undefined
+  std::vector<std::uint8_t> bytes;  // [height, width, 3]
+  std::vector<float> values;        // [3, height, width], after the pixel rule
+};
+
+// What the model gets. Reused from call to call; keeps its memory.
+struct ModelInput {
+  std::vector<ModelPicture> pictures;  // contract.images.pictures order
+  std::string text;                    // the pieces as encoded, joined: the key of a text cache
+  std::vector<std::int32_t> tokens;    // [capacity], padding after `token_count`
+  int token_count = 0;
+  std::vector<float> state;  // [state_width], normalised
+  std::vector<double>
+      robot_state;  // [state_dim], after signs and gripper maps: what deltas are added to
+};
+
+struct PreprocessOptions {
+  bool truncate_prompt = false;  // otherwise a prompt over capacity is refused
+  bool float_pictures = true;    // fill ModelPicture::values for u8 resize rules too
+};
+
+// One per thread. No allocation of ours in prepare() and finish() once sizes have been seen.
+class Preprocessor {
+ public:
+  // `tokenizer` may be null where text never arrives as text. Throws Error where contract,
+  // statistics and tokenizer do not fit each other.
+  Preprocessor(Contract contract, const Statistics& statistics,
+               std::unique_ptr<Tokenizer> tokenizer, PreprocessOptions options = {});
+  ~Preprocessor();
+  Preprocessor(Preprocessor&&) noexcept;
+  Preprocessor& operator=(Preprocessor&&) noexcept;
+
+  const Contract& contract() const;
+  ModelInput make_input() const;  // sized for the contract
+
+  // All of it, or its parts: the state before the prompt that may hold it.
+  Status prepare(const ObservationView& observation, ModelInput& input) noexcept;
+  Status prepare_images(const ObservationView& observation, ModelInput& input) noexcept;
+  Status prepare_state(const ObservationView& observation, ModelInput& input) noexcept;
+  Status prepare_prompt(const ObservationView& observation, ModelInput& input) noexcept;
+
+  // chunk [rows, action_dim] in model space -> actions [rows, returned_dims] in robot units. NaN is
+  // an error.
+  Status finish(std::span<const float> chunk, const ModelInput& input,
+                std::span<double> actions) noexcept;
+  // The way there for actions [rows, returned_dims] to be pinned: model space [rows, action_dim],
+  // dimensions the robot lacks 0.
+  Status encode_actions(std::span<const double> actions, const ModelInput& input,
+                        std::span<float> chunk) noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tendon
