@@ -1,5 +1,5 @@
-# oneDNN::oneDNN from the system's header and library. Debian's own package file asks for OpenCL, which
-# a CPU build does not need.
+# oneDNN::oneDNN from the system's header and library. Debian's own package file asks for OpenCL,
+# which a CPU build does not need.
 find_path(OneDNN_INCLUDE_DIR NAMES oneapi/dnnl/dnnl.hpp)
 find_library(OneDNN_LIBRARY NAMES dnnl)
 include(FindPackageHandleStandardArgs)

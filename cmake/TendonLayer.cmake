@@ -2,8 +2,9 @@
 #
 # One layer of the design: src/<DIR>/*.cpp as static library tendon_<NAME>, src/<DIR>/*_test.cpp as
 # one test program test_<NAME>, and with TENDON_FUZZ each x_fuzz.cpp as a program fuzz_x. NEEDS is
-# the single statement of which layers it may include; tools/check_layers.py reads it. A source ending in _avx2, _avx512 or _amx is compiled for that
-# instruction set; the code around it decides at run time whether it may be called.
+# the single statement of which layers it may include; tools/check_layers.py reads it. A source
+# ending in _avx2, _avx512 or _amx is compiled for that instruction set; the code around it decides
+# at run time whether it may be called.
 function(tendon_layer name)
   cmake_parse_arguments(arg "" "DIR" "NEEDS;LINK;TEST_LINK;DEFINES" ${ARGN})
   if(NOT arg_DIR)
@@ -40,7 +41,8 @@ function(tendon_layer name)
         "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mfma;-mf16c;-mbmi2")
     elseif(source MATCHES "_amx\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mamx-tile;-mamx-bf16;-mfma;-mf16c")
+        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mamx-tile;-mamx-bf16;-mfma;\
+-mf16c")
     endif()
   endforeach()
   if(TENDON_FUZZ)
