@@ -16,10 +16,10 @@ struct ImageView {
 };
 
 // Owning, dense RGB u8 [height, width, 3]. resize() keeps its memory.
-class Image {
+class ImageBuffer {
  public:
-  Image() = default;
-  Image(int height, int width) { resize(height, width); }
+  ImageBuffer() = default;
+  ImageBuffer(int height, int width) { resize(height, width); }
   void resize(int height, int width) {
     height_ = height;
     width_ = width;

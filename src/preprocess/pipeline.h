@@ -2,6 +2,7 @@
 // actions.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,6 +25,8 @@ struct ImageInput {
   const void* data = nullptr;
   DType dtype = DType::u8;
   int shape[3] = {0, 0, 0};
+  std::ptrdiff_t row_bytes =
+      0;  // between rows of [h,w,3] bytes; 0: dense, as every other kind must be
 };
 
 // Part of the state, in the robot's units. Not owned.
@@ -41,17 +44,17 @@ struct ObservationView {
 };
 
 // One picture of the model. `bytes` is empty where the resize rule works in float.
-struct ModelPicture {
+struct PreparedPicture {
   bool present = false;             // false: masked, contents undefined
   std::vector<std::uint8_t> bytes;  // [height, width, 3]
   std::vector<float> values;        // [3, height, width], after the pixel rule
 };
 
 // What the model gets. Reused from call to call; keeps its memory.
-struct ModelInput {
-  std::vector<ModelPicture> pictures;  // contract.images.pictures order
-  std::string text;                    // the pieces as encoded, joined: the key of a text cache
-  std::vector<std::int32_t> tokens;    // [capacity], padding after `token_count`
+struct PreparedInput {
+  std::vector<PreparedPicture> pictures;  // contract.images.pictures order
+  std::string text;                       // the pieces as encoded, joined: the key of a text cache
+  std::vector<std::int32_t> tokens;       // [capacity], padding after `token_count`
   int token_count = 0;
   std::vector<float> state;  // [state_width], normalised
   std::vector<double>
@@ -60,7 +63,7 @@ struct ModelInput {
 
 struct PreprocessOptions {
   bool truncate_prompt = false;  // otherwise a prompt over capacity is refused
-  bool float_pictures = true;    // fill ModelPicture::values for u8 resize rules too
+  bool float_pictures = true;    // fill PreparedPicture::values for u8 resize rules too
 };
 
 // One per thread. No allocation of ours in prepare() and finish() once sizes have been seen.
@@ -75,21 +78,21 @@ class Preprocessor {
   Preprocessor& operator=(Preprocessor&&) noexcept;
 
   const Contract& contract() const;
-  ModelInput make_input() const;  // sized for the contract
+  PreparedInput make_input() const;  // sized for the contract
 
   // All of it, or its parts: the state before the prompt that may hold it.
-  Status prepare(const ObservationView& observation, ModelInput& input) noexcept;
-  Status prepare_images(const ObservationView& observation, ModelInput& input) noexcept;
-  Status prepare_state(const ObservationView& observation, ModelInput& input) noexcept;
-  Status prepare_prompt(const ObservationView& observation, ModelInput& input) noexcept;
+  Status prepare(const ObservationView& observation, PreparedInput& input) noexcept;
+  Status prepare_images(const ObservationView& observation, PreparedInput& input) noexcept;
+  Status prepare_state(const ObservationView& observation, PreparedInput& input) noexcept;
+  Status prepare_prompt(const ObservationView& observation, PreparedInput& input) noexcept;
 
   // chunk [rows, action_dim] in model space -> actions [rows, returned_dims] in robot units. NaN is
   // an error.
-  Status finish(std::span<const float> chunk, const ModelInput& input,
+  Status finish(std::span<const float> chunk, const PreparedInput& input,
                 std::span<double> actions) noexcept;
   // The way there for actions [rows, returned_dims] to be pinned: model space [rows, action_dim],
   // dimensions the robot lacks 0.
-  Status encode_actions(std::span<const double> actions, const ModelInput& input,
+  Status encode_actions(std::span<const double> actions, const PreparedInput& input,
                         std::span<float> chunk) noexcept;
 
  private:

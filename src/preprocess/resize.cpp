@@ -1,0 +1,220 @@
+#include "preprocess/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "base/error.h"
+#include "preprocess/resize_kernels.h"
+
+namespace tendon {
+
+namespace {
+
+// Filter of one axis, in both forms.
+struct Filter {
+  int inputs = 0, outputs = 0, width = 0;
+  std::vector<std::int32_t> first, count, fixed;
+  std::vector<float> weight;  // f32, `width` per output
+  resize_detail::Taps taps() const {
+    return {first.data(), count.data(), fixed.data(), outputs, width, inputs};
+  }
+};
+
+struct Span {
+  int lo, hi;
+  double centre, scale;
+};
+
+Span triangle_span(int i, int inputs, int outputs) {
+  const double step = static_cast<double>(inputs) / outputs;
+  const double scale = std::max(step, 1.0);
+  const double centre = (i + 0.5) * step;
+  const int lo = std::max(0, static_cast<int>(centre - scale + 0.5));
+  const int hi = std::min(inputs, static_cast<int>(centre + scale + 0.5));
+  return {lo, hi, centre, scale};
+}
+
+// Pillow's triangle filter; PyTorch's antialiased bilinear is the same with unrounded weights.
+std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
+  auto filter = std::make_unique<Filter>();
+  filter->inputs = inputs;
+  filter->outputs = outputs;
+  const double scale = std::max(static_cast<double>(inputs) / outputs, 1.0);
+  filter->width = (static_cast<int>(std::ceil(scale)) * 2 + 2) & ~1;
+  filter->first.resize(outputs);
+  filter->count.resize(outputs);
+  filter->fixed.assign(static_cast<std::size_t>(outputs) * filter->width, 0);
+  filter->weight.assign(static_cast<std::size_t>(outputs) * filter->width, 0.0f);
+  std::vector<double> w(filter->width);
+  for (int i = 0; i < outputs; ++i) {
+    const Span span = triangle_span(i, inputs, outputs);
+    double sum = 0;
+    for (int j = 0; j < span.hi - span.lo; ++j) {
+      w[j] = std::max(0.0, 1.0 - std::abs((j + span.lo - span.centre + 0.5) * (1.0 / span.scale)));
+      sum += w[j];
+    }
+    filter->first[i] = span.lo;
+    filter->count[i] = span.hi - span.lo;
+    for (int j = 0; j < span.hi - span.lo; ++j) {
+      const std::size_t at = static_cast<std::size_t>(i) * filter->width + j;
+      if (sum != 0) w[j] *= 1.0 / sum;
+      filter->fixed[at] = static_cast<std::int32_t>(0.5 + w[j] * (1 << 22));
+      filter->weight[at] = static_cast<float>(w[j]);
+    }
+  }
+  return filter;
+}
+
+bool has_avx2() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+struct Resizer::State {
+  std::vector<std::unique_ptr<Filter>> filters;
+  std::vector<std::uint8_t> rows;
+  std::vector<float> planes;
+  bool avx2 = has_avx2();
+
+  const Filter& filter(int inputs, int outputs) {
+    for (const auto& f : filters) {
+      if (f->inputs == inputs && f->outputs == outputs) return *f;
+    }
+    filters.push_back(make_filter(inputs, outputs));
+    return *filters.back();
+  }
+  void columns(const std::uint8_t* in, const Filter& f, std::uint8_t* out) const {
+#if defined(__x86_64__)
+    if (avx2) return resize_detail::columns_avx2(in, f.taps(), out);
+#endif
+    resize_detail::columns(in, f.taps(), out);
+  }
+  void row(const std::uint8_t* in, std::ptrdiff_t stride, const Filter& f, int i, int bytes,
+           std::uint8_t* out) const {
+#if defined(__x86_64__)
+    if (avx2) return resize_detail::rows_avx2(in, stride, f.taps(), i, bytes, out);
+#endif
+    resize_detail::rows(in, stride, f.taps(), i, bytes, out);
+  }
+};
+
+Resizer::Resizer() : state_(std::make_unique<State>()) {}
+Resizer::~Resizer() = default;
+Resizer::Resizer(Resizer&&) noexcept = default;
+Resizer& Resizer::operator=(Resizer&&) noexcept = default;
+
+void Resizer::resize(const ImageView& in, int height, int width, std::uint8_t* out,
+                     std::ptrdiff_t out_stride) {
+  require(in.height > 0 && in.width > 0 && height > 0 && width > 0,
+          "resize: {}x{} to {}x{}: every side must be at least 1", in.height, in.width, height,
+          width);
+  const std::ptrdiff_t bytes = std::ptrdiff_t{width} * 3;
+  ImageView narrow = in;
+  if (in.width != width) {
+    const Filter& filter = state_->filter(in.width, width);
+    state_->rows.resize(static_cast<std::size_t>(in.height) * bytes);
+    for (int y = 0; y < in.height; ++y) {
+      state_->columns(in.row(y), filter, state_->rows.data() + y * bytes);
+    }
+    narrow = {state_->rows.data(), in.height, width, bytes};
+  }
+  if (in.height == height) {
+    for (int y = 0; y < height; ++y) std::memcpy(out + y * out_stride, narrow.row(y), bytes);
+    return;
+  }
+  const Filter& filter = state_->filter(in.height, height);
+  for (int y = 0; y < height; ++y) {
+    state_->row(narrow.data, narrow.stride, filter, y, static_cast<int>(bytes),
+                out + y * out_stride);
+  }
+}
+
+namespace {
+
+// PyTorch's source position without antialias.
+struct Lerp {
+  int i0, i1;
+  float f;
+};
+
+Lerp lerp_at(int i, int inputs, int outputs) {
+  const float scale = static_cast<float>(inputs) / static_cast<float>(outputs);
+  const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
+  const int i0 = std::min(static_cast<int>(at), inputs - 1);
+  return {i0, std::min(i0 + 1, inputs - 1), at - static_cast<float>(i0)};
+}
+
+}  // namespace
+
+void Resizer::resize_planes(const float* in, int in_height, int in_width, int height, int width,
+                            float* out, std::ptrdiff_t out_stride, std::ptrdiff_t out_plane) {
+  for (int c = 0; c < 3; ++c, in += std::ptrdiff_t{in_height} * in_width, out += out_plane) {
+    for (int y = 0; y < height; ++y) {
+      const Lerp v = lerp_at(y, in_height, height);
+      const float* a = in + std::ptrdiff_t{v.i0} * in_width;
+      const float* b = in + std::ptrdiff_t{v.i1} * in_width;
+      for (int x = 0; x < width; ++x) {
+        const Lerp h = lerp_at(x, in_width, width);
+        const float top = (1 - h.f) * a[h.i0] + h.f * a[h.i1];
+        const float bottom = (1 - h.f) * b[h.i0] + h.f * b[h.i1];
+        out[y * out_stride + x] = (1 - v.f) * top + v.f * bottom;
+      }
+    }
+  }
+}
+
+void Resizer::resize_planes_antialiased(const float* in, int in_height, int in_width, int height,
+                                        int width, float* out, std::ptrdiff_t out_stride,
+                                        std::ptrdiff_t out_plane) {
+  const Filter& across = state_->filter(in_width, width);
+  const Filter& down = state_->filter(in_height, height);
+  state_->planes.resize(static_cast<std::size_t>(in_height) * width);
+  for (int c = 0; c < 3; ++c, in += std::ptrdiff_t{in_height} * in_width, out += out_plane) {
+    for (int y = 0; y < in_height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        const float* p = in + std::ptrdiff_t{y} * in_width + across.first[x];
+        const float* w = across.weight.data() + std::ptrdiff_t{x} * across.width;
+        float sum = 0;
+        for (int k = 0; k < across.count[x]; ++k) sum += p[k] * w[k];
+        state_->planes[static_cast<std::size_t>(y) * width + x] = sum;
+      }
+    }
+    for (int y = 0; y < height; ++y) {
+      const float* w = down.weight.data() + std::ptrdiff_t{y} * down.width;
+      for (int x = 0; x < width; ++x) {
+        const float* p = state_->planes.data() + std::ptrdiff_t{down.first[y]} * width + x;
+        float sum = 0;
+        for (int k = 0; k < down.count[y]; ++k) sum += p[std::ptrdiff_t{k} * width] * w[k];
+        out[y * out_stride + x] = sum;
+      }
+    }
+  }
+}
+
+Letterbox letterbox(int in_height, int in_width, int height, int width) {
+  if (in_height == height && in_width == width) return {height, width, 0, 0};
+  const double ratio =
+      std::max(static_cast<double>(in_width) / width, static_cast<double>(in_height) / height);
+  // A picture thinner than the ratio would vanish: Pillow refuses a side of 0, one pixel is kept
+  // here.
+  const int h = std::max(1, static_cast<int>(in_height / ratio));
+  const int w = std::max(1, static_cast<int>(in_width / ratio));
+  return {h, w, (height - h) / 2, (width - w) / 2};
+}
+
+CoverCrop cover_crop(int in_height, int in_width, int height, int width) {
+  const double s =
+      std::max(static_cast<double>(width) / in_width, static_cast<double>(height) / in_height);
+  const int h = static_cast<int>(std::nearbyint(in_height * s));
+  const int w = static_cast<int>(std::nearbyint(in_width * s));
+  return {h, w, std::max((h - height) / 2, 0), std::max((w - width) / 2, 0)};
+}
+
+}  // namespace tendon

@@ -1,0 +1,45 @@
+#include "preprocess/resize_kernels.h"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace tendon::resize_detail {
+
+namespace {
+
+constexpr std::int32_t kHalf = 1 << 21;
+
+std::uint8_t to_byte(std::int32_t sum) {
+  return static_cast<std::uint8_t>(std::clamp(sum >> 22, 0, 255));
+}
+
+}  // namespace
+
+void columns(const std::uint8_t* in, const Taps& taps, std::uint8_t* out) {
+  for (int i = 0; i < taps.outputs; ++i) {
+    const std::uint8_t* pixel = in + std::ptrdiff_t{taps.first[i]} * 3;
+    const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
+    std::int32_t r = kHalf, g = kHalf, b = kHalf;
+    for (int k = 0; k < taps.count[i]; ++k, pixel += 3) {
+      r += pixel[0] * weight[k];
+      g += pixel[1] * weight[k];
+      b += pixel[2] * weight[k];
+    }
+    out[3 * i] = to_byte(r);
+    out[3 * i + 1] = to_byte(g);
+    out[3 * i + 2] = to_byte(b);
+  }
+}
+
+void rows(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
+          std::uint8_t* out) {
+  const std::uint8_t* first = in + taps.first[i] * stride;
+  const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
+  for (int x = 0; x < bytes; ++x) {
+    std::int32_t sum = kHalf;
+    for (int k = 0; k < taps.count[i]; ++k) sum += first[k * stride + x] * weight[k];
+    out[x] = to_byte(sum);
+  }
+}
+
+}  // namespace tendon::resize_detail

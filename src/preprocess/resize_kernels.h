@@ -1,0 +1,29 @@
+// Inner loops of the byte resize, one build per instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tendon::resize_detail {
+
+// Fixed-point triangle filter of one axis: output i reads taps[i * width ..] from source
+// `first[i]`.
+struct Taps {
+  const std::int32_t* first = nullptr;
+  const std::int32_t* count = nullptr;
+  const std::int32_t* weight = nullptr;  // 22 fractional bits, `width` per output, zeros at the end
+  int outputs = 0, width = 0, inputs = 0;
+};
+
+// One row of RGB bytes [inputs * 3] -> [outputs * 3].
+void columns(const std::uint8_t* in, const Taps& taps, std::uint8_t* out);
+// Output row i of `bytes` bytes from rows `stride` apart.
+void rows(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
+          std::uint8_t* out);
+
+// The same built for AVX2; call only where the processor has it.
+void columns_avx2(const std::uint8_t* in, const Taps& taps, std::uint8_t* out);
+void rows_avx2(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
+               std::uint8_t* out);
+
+}  // namespace tendon::resize_detail
