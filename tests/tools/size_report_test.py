@@ -55,7 +55,7 @@ class FunctionsTest(TreeTest):
         self.assertEqual(found('P f(struct Q* q) {\n}\n'), [('f', 2)])
 
     def test_directive_with_a_brace(self):
-        self.assertEqual(found('#define OPEN {\n#define F(x) \\\n  { x\nint f() {\n}\n'), [('f', 2)])
+        self.assertEqual(found("#define OPEN {\n#define F(x) \\\n  { x\nint f() {\n}\n"), [('f', 2)])
 
 
 class SizeReportTest(TreeTest):
