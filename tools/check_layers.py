@@ -14,7 +14,7 @@ from pathlib import Path
 import cpp_text
 
 HEADERS = ('.h', '.hpp', '.cuh')
-SOURCES = HEADERS + ('.cpp', '.cu', '.c')
+SOURCES = HEADERS + ('.cpp', '.inl', '.cu', '.c')
 
 # Above the engine the code is a user of the public API. These headers of it are open all the same.
 ENGINE_SURFACE = {

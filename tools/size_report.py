@@ -17,7 +17,7 @@ FUNCTION_LIMIT, FUNCTION_GOAL, KERNEL_LIMIT = 80, 40, 120
 PARAMETER_LIMIT = 5
 COLUMN_LIMIT = 100
 
-CPP = ('.h', '.hpp', '.cpp', '.cu', '.cuh', '.c')
+CPP = ('.h', '.hpp', '.cpp', '.inl', '.cu', '.cuh', '.c')
 OTHER = ('.py', '.sh', '.cmake')
 
 # Lines of code (tests aside), from the design. A folder counts what no deeper row counts.

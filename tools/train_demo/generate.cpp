@@ -1,0 +1,100 @@
+// Training data from the simulation: the expert at work, disturbed, as poses to be drawn later.
+//   demo_data --out DIR [--episodes N --seed S --threads N --table-speed M/S]
+// Writes one .npy an array, a row a frame, and the scene as scene.xml.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sim/demonstration.h"
+#include "sim/scene_mjcf.h"
+#include "tendon/error.h"
+
+namespace tendon::sim {
+namespace {
+
+struct Settings {
+  std::filesystem::path out;
+  int episodes = 10000, threads = 0;
+  std::uint64_t seed = 0;
+  double table_speed = 0;
+};
+
+// NumPy's format 1.0: magic, header length, a Python literal padded to 64 bytes.
+void write_npy(const std::filesystem::path& path, const std::vector<float>& values,
+               const std::vector<std::size_t>& shape) {
+  std::string dims;
+  for (const std::size_t extent : shape) dims += std::to_string(extent) + ", ";
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + dims + "), }";
+  header.append(63 - (header.size() + 10) % 64, ' ').push_back('\n');
+  std::ofstream file(path, std::ios::binary);
+  file.write("\x93NUMPY\x01\x00", 8);
+  file.put(static_cast<char>(header.size() & 255)).put(static_cast<char>(header.size() >> 8));
+  file << header;
+  file.write(reinterpret_cast<const char*>(values.data()),
+             static_cast<std::streamsize>(values.size() * sizeof(float)));
+  if (!file.flush()) throw Error("demo_data: cannot write " + path.string());
+}
+
+std::vector<Demonstration> perform(const Settings& settings) {
+  std::vector<Demonstration> done(settings.episodes);
+  std::vector<std::thread> workers;
+  for (int worker = 0; worker < settings.threads; ++worker) {
+    workers.emplace_back([&, worker] {
+      World world;
+      for (int number = worker; number < settings.episodes; number += settings.threads) {
+        done[number] = demonstrate(world, settings.seed, number, settings.table_speed);
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  return done;
+}
+
+void write(const Settings& settings, const std::vector<Demonstration>& done) {
+  std::size_t frames = 0, successes = 0;
+  for (const Demonstration& one : done) {
+    frames += one.frames;
+    successes += one.succeeded;
+  }
+  std::filesystem::create_directories(settings.out);
+  for (int field = 0; field < kFields; ++field) {
+    std::vector<float> all;
+    all.reserve(frames * kFieldWidths[field]);
+    for (const Demonstration& one : done) {
+      all.insert(all.end(), one.fields[field].begin(), one.fields[field].end());
+    }
+    const auto width = static_cast<std::size_t>(kFieldWidths[field]);
+    write_npy(settings.out / (std::string(kFieldNames[field]) + ".npy"), all, {frames, width});
+  }
+  std::ofstream(settings.out / "scene.xml") << kSceneMjcf;
+  std::printf("%zu frames of %zu episodes, expert succeeds in %.2f %%\n", frames, done.size(),
+              100.0 * static_cast<double>(successes) / static_cast<double>(done.size()));
+}
+
+}  // namespace
+}  // namespace tendon::sim
+
+int main(int argc, char** argv) {
+  tendon::sim::Settings settings;
+  CLI::App app("Writes training data of the simulated robot");
+  app.add_option("--out", settings.out, "folder for the arrays")->required();
+  app.add_option("--episodes", settings.episodes, "numbered from 0")->check(CLI::PositiveNumber);
+  app.add_option("--seed", settings.seed, "of the episodes; rollouts use others");
+  app.add_option("--threads", settings.threads, "0: all cores");
+  app.add_option("--table-speed", settings.table_speed, "m/s");
+  CLI11_PARSE(app, argc, argv);
+  if (settings.threads <= 0) {
+    settings.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
+  try {
+    tendon::sim::write(settings, tendon::sim::perform(settings));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
