@@ -1,0 +1,263 @@
+// Dimensions, tensor names and rules of the family; section numbers are those of the openpi layout.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "models/pi05/names.h"
+#include "models/pi05/pi05.h"
+#include "weights/checkpoint.h"
+
+namespace tendon::pi05 {
+
+using nlohmann::json;
+
+namespace {
+
+struct Key {
+  const char* name;
+  std::int64_t Config::*member;
+};
+constexpr Key kKeys[] = {{"image", &Config::image},
+                         {"patch", &Config::patch},
+                         {"vision_width", &Config::vision_width},
+                         {"vision_heads", &Config::vision_heads},
+                         {"vision_layers", &Config::vision_layers},
+                         {"vision_mlp", &Config::vision_mlp},
+                         {"prefix_width", &Config::prefix_width},
+                         {"prefix_mlp", &Config::prefix_mlp},
+                         {"expert_width", &Config::expert_width},
+                         {"expert_mlp", &Config::expert_mlp},
+                         {"layers", &Config::layers},
+                         {"q_heads", &Config::q_heads},
+                         {"kv_heads", &Config::kv_heads},
+                         {"head_dim", &Config::head_dim},
+                         {"vocab", &Config::vocab},
+                         {"action_dim", &Config::action_dim},
+                         {"horizon", &Config::horizon},
+                         {"prompt_len", &Config::prompt_len},
+                         {"cameras", &Config::cameras}};
+
+json to_json(const Config& c) {
+  json dims;
+  for (const Key& key : kKeys) dims[key.name] = c.*key.member;
+  return dims;
+}
+
+json full_dims() { return to_json(Config{}); }
+
+json mini_dims() {
+  Config c;
+  c.image = 56;
+  c.vision_width = 48, c.vision_heads = 4, c.vision_layers = 3, c.vision_mlp = 88;
+  c.prefix_width = 64, c.prefix_mlp = 160, c.expert_width = 48, c.expert_mlp = 96;
+  c.layers = 3, c.head_dim = 16, c.vocab = 311;
+  c.action_dim = 12, c.horizon = 7, c.prompt_len = 64;
+  return to_json(c);
+}
+
+Shape shape_of(const Checkpoint& c, const std::string& name) {
+  const CheckpointTensor* tensor = c.find(name);
+  require(tensor != nullptr, "{}: {} is missing; this is no pi0 or pi0.5 checkpoint", c.origin(), name);
+  return tensor->shape;
+}
+
+// Layers are counted by the names present.
+std::int64_t count_layers(const Checkpoint& c, const std::string& before, const std::string& after) {
+  std::int64_t n = 0;
+  while (c.has(before + std::to_string(n) + after)) ++n;
+  return n;
+}
+
+std::int64_t heads_of(std::int64_t width, const json& known) {
+  if (known.contains("vision_heads")) return known["vision_heads"].get<std::int64_t>();
+  require(width == 1152,
+          "the file does not say how many vision heads a width of {} has: state \"vision_heads\" in "
+          "tendon.json under \"dims\"",
+          width);
+  return 16;
+}
+
+json dims_of(const Checkpoint& c, const json& known) {
+  Config d;
+  const Shape patch = shape_of(c, names::vision("embeddings.patch_embedding.weight"));
+  const Shape position = shape_of(c, names::vision("embeddings.position_embedding.weight"));
+  d.vision_width = patch[0];
+  d.patch = patch[3];
+  const double side = std::sqrt(static_cast<double>(position[0]));
+  d.image = static_cast<std::int64_t>(std::lround(side)) * d.patch;
+  d.vision_heads = heads_of(d.vision_width, known);
+  d.vision_layers = count_layers(c, names::vision("encoder.layers."), ".layer_norm1.weight");
+  d.vision_mlp = shape_of(c, names::vision("encoder.layers.0.mlp.fc1.weight"))[0];
+  const std::string prefix = names::prefix("layers.0.");
+  const std::string expert = names::expert("layers.0.");
+  d.layers = count_layers(c, names::prefix("layers."), ".self_attn.k_proj.weight");
+  const Shape gate = shape_of(c, prefix + "mlp.gate_proj.weight");
+  d.prefix_mlp = gate[0], d.prefix_width = gate[1];
+  const Shape expert_gate = shape_of(c, expert + "mlp.gate_proj.weight");
+  d.expert_mlp = expert_gate[0], d.expert_width = expert_gate[1];
+  d.kv_heads = known.value("kv_heads", std::int64_t{1});
+  d.head_dim = shape_of(c, prefix + "self_attn.k_proj.weight")[0] / d.kv_heads;
+  d.q_heads = shape_of(c, prefix + "self_attn.q_proj.weight")[0] / d.head_dim;
+  d.vocab = shape_of(c, c.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable)[0];
+  d.action_dim = shape_of(c, "action_in_proj.weight")[1];
+  for (const char* key : {"horizon", "prompt_len"}) {
+    require(known.contains(key), "the file does not say \"{}\": name a contract (--contract)", key);
+  }
+  d.horizon = known["horizon"], d.prompt_len = known["prompt_len"];
+  d.cameras = known.value("cameras", std::int64_t{3});
+  return to_json(d);
+}
+
+class Specs {
+ public:
+  void add(const std::string& name, const Shape& shape) { all.push_back({name, DType::f32, shape, {}}); }
+  void linear(const std::string& name, std::int64_t n, std::int64_t k) {
+    add(name + ".weight", {n, k});
+    add(name + ".bias", {n});
+  }
+  std::vector<TensorSpec> all;
+};
+
+void vision_tensors(const Config& c, Specs& s) {
+  const std::int64_t d = c.vision_width;
+  s.add(names::vision("embeddings.patch_embedding.weight"), {d, 3, c.patch, c.patch});
+  s.add(names::vision("embeddings.patch_embedding.bias"), {d});
+  s.add(names::vision("embeddings.position_embedding.weight"), {c.patches(), d});
+  for (std::int64_t i = 0; i < c.vision_layers; ++i) {
+    const std::string at = names::vision("encoder.layers." + std::to_string(i) + ".");
+    for (const char* norm : {"layer_norm1", "layer_norm2"}) {
+      s.add(at + norm + ".weight", {d});
+      s.add(at + norm + ".bias", {d});
+    }
+    for (const char* p : {"q_proj", "k_proj", "v_proj", "out_proj"}) {
+      s.linear(at + "self_attn." + p, d, d);
+    }
+    s.linear(at + "mlp.fc1", c.vision_mlp, d);
+    s.linear(at + "mlp.fc2", d, c.vision_mlp);
+  }
+  s.add(names::vision("post_layernorm.weight"), {d});
+  s.add(names::vision("post_layernorm.bias"), {d});
+  s.linear(names::kProjector, c.prefix_width, d);
+}
+
+// One Gemma layer but its norms.
+void layer_tensors(const Config& c, const std::string& at, std::int64_t width, std::int64_t mlp,
+                   Specs& s) {
+  const std::int64_t q = c.q_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  s.add(at + "self_attn.q_proj.weight", {q, width});
+  s.add(at + "self_attn.k_proj.weight", {kv, width});
+  s.add(at + "self_attn.v_proj.weight", {kv, width});
+  s.add(at + "self_attn.o_proj.weight", {width, q});
+  s.add(at + "mlp.gate_proj.weight", {mlp, width});
+  s.add(at + "mlp.up_proj.weight", {mlp, width});
+  s.add(at + "mlp.down_proj.weight", {width, mlp});
+}
+
+void expert_norm(const Config& c, const std::string& name, Specs& s) {
+  if (c.adaptive) {
+    s.linear(name + ".dense", 3 * c.expert_width, c.expert_width);
+  } else {
+    s.add(name + ".weight", {c.expert_width});
+  }
+}
+
+void head_tensors(const Config& c, Specs& s) {
+  const std::int64_t e = c.expert_width, a = c.action_dim;
+  s.linear("action_in_proj", e, a);
+  s.linear("action_out_proj", a, e);
+  if (c.adaptive) {
+    s.linear("time_mlp_in", e, e);
+    s.linear("time_mlp_out", e, e);
+  } else {
+    s.linear("state_proj", e, a);
+    s.linear("action_time_mlp_in", e, 2 * e);
+    s.linear("action_time_mlp_out", e, e);
+  }
+}
+
+template <bool kAdaptive>
+std::vector<TensorSpec> tensors(const json& dims) {
+  const Config c = config_from(dims, kAdaptive);
+  Specs s;
+  vision_tensors(c, s);
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const std::string at = names::prefix("layers." + std::to_string(i) + ".");
+    layer_tensors(c, at, c.prefix_width, c.prefix_mlp, s);
+    s.add(at + "input_layernorm.weight", {c.prefix_width});
+    s.add(at + "post_attention_layernorm.weight", {c.prefix_width});
+    const std::string to = names::expert("layers." + std::to_string(i) + ".");
+    layer_tensors(c, to, c.expert_width, c.expert_mlp, s);
+    expert_norm(c, to + "input_layernorm", s);
+    expert_norm(c, to + "post_attention_layernorm", s);
+  }
+  s.add(names::prefix("norm.weight"), {c.prefix_width});
+  s.add(names::kTiedTable, {c.vocab, c.prefix_width});
+  expert_norm(c, names::expert("norm"), s);
+  s.add(names::kExpertHead, {c.vocab, c.expert_width});
+  head_tensors(c, s);
+  return s.all;
+}
+
+template <bool kAdaptive>
+std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
+  return make_model(config_from(dims, kAdaptive), options, checkpoint);
+}
+
+template <bool kAdaptive>
+Family describe() {
+  Family f;
+  f.stages = {"vision", "prefix", "denoise"};
+  f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
+  f.tensors = tensors<kAdaptive>, f.make = make<kAdaptive>;
+  f.unused = {names::kExpertHead, names::prefix("norm.weight"), names::kTiedTable};
+  f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
+               "*.post_layernorm.weight"};
+  f.named_after = {{names::kTokenTable, names::kTiedTable}};
+  f.name_rules = {{"model.paligemma_with_expert.*", "paligemma_with_expert.$1"},
+                  {"model.action_*", "action_$1"},
+                  {"model.time_mlp_*", "time_mlp_$1"},
+                  {"model.state_proj.*", "state_proj.$1"},
+                  {"paligemma_with_expert.paligemma.vision_tower.*",
+                   names::kPaliGemma + "vision_tower.$1"},
+                  {"paligemma_with_expert.paligemma.multi_modal_projector.*",
+                   names::kPaliGemma + "multi_modal_projector.$1"}};
+  f.capabilities = {
+      {"steps", "any number up to the load's maximum; Euler from t = 1 to 0"},
+      {"pinned", kAdaptive ? "rows are clamped and conditioned as clean (t = 0 for their norms)"
+                           : "rows are clamped before and after each step, time is shared"},
+      {"cameras", "absent ones are left out exactly"},
+      {"context", "not taken: text is embedded with the prefix"}};
+  return f;
+}
+
+}  // namespace
+
+Config config_from(const json& dims, bool adaptive) {
+  Config c;
+  c.adaptive = adaptive;
+  for (const Key& key : kKeys) {
+    if (dims.contains(key.name)) c.*key.member = dims[key.name].get<std::int64_t>();
+  }
+  require(c.image % c.patch == 0 && c.vision_width % c.vision_heads == 0 &&
+              c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0,
+          "dimensions do not fit: image {} patch {}, vision width {} heads {}, heads {} over {}, head "
+          "width {}",
+          c.image, c.patch, c.vision_width, c.vision_heads, c.q_heads, c.kv_heads, c.head_dim);
+  return c;
+}
+
+Family pi05_family() {
+  Family f = describe<true>();
+  f.name = "pi05";
+  f.summary = "pi0.5: state in the prompt, time-modulated action expert";
+  return f;
+}
+
+Family pi0_family() {
+  Family f = describe<false>();
+  f.name = "pi0";
+  f.summary = "pi0: state token, action-time MLP";
+  return f;
+}
+
+}  // namespace tendon::pi05

@@ -1,0 +1,32 @@
+// pi0.5 and pi0: SigLIP tower, Gemma-2B prefix, Gemma-300M action expert, flow matching from t = 1 to 0.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+
+#include "models/family.h"
+
+namespace tendon::pi05 {
+
+struct Config {
+  bool adaptive = true;  // pi0.5: norms modulated by time, no state token; false: pi0
+  std::int64_t image = 224, patch = 14;
+  std::int64_t vision_width = 1152, vision_heads = 16, vision_layers = 27, vision_mlp = 4304;
+  std::int64_t prefix_width = 2048, prefix_mlp = 16384, expert_width = 1024, expert_mlp = 4096;
+  std::int64_t layers = 18, q_heads = 8, kv_heads = 1, head_dim = 256, vocab = 257152;
+  std::int64_t action_dim = 32, horizon = 50, prompt_len = 200, cameras = 3;
+
+  std::int64_t grid() const { return image / patch; }
+  std::int64_t patches() const { return grid() * grid(); }  // image tokens of one camera
+  std::int64_t suffix() const { return adaptive ? horizon : horizon + 1; }
+};
+
+Config config_from(const nlohmann::json& dims, bool adaptive);
+
+std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
+                                  Checkpoint& checkpoint);
+
+Family pi05_family();
+Family pi0_family();
+
+}  // namespace tendon::pi05

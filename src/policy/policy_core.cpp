@@ -1,0 +1,148 @@
+#include "policy/policy_core.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace tendon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Planes to interleaved pixels, the order in which patches are cut.
+void interleave(const std::vector<float>& planes, std::vector<float>& pixels) {
+  const std::size_t n = planes.size() / 3;
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t c = 0; c < 3; ++c) pixels[i * 3 + c] = planes[c * n + i];
+  }
+}
+
+}  // namespace
+
+PolicyCore::PolicyCore(PolicyParts parts)
+    : parts_(std::move(parts)), dims_(parts_.model->dimensions()), runner_(*parts_.executable) {
+  const std::size_t batch = parts_.preprocessors.size();
+  samples_.resize(batch);
+  for (std::size_t b = 0; b < batch; ++b) {
+    Sample& s = samples_[b];
+    s.prepared = parts_.preprocessors[b].make_input();
+    for (const PreparedPicture& picture : s.prepared.pictures) {
+      s.pixels.emplace_back(picture.values.size());
+    }
+    s.model.cameras.assign(s.prepared.pictures.size(), nullptr);
+    s.images.reserve(8);
+    s.vectors.reserve(8);
+  }
+  input_.samples.resize(batch);
+  const std::size_t rows = batch * static_cast<std::size_t>(dims_.horizon);
+  noise_.resize(rows * static_cast<std::size_t>(dims_.action));
+  chunk_.resize(noise_.size());
+}
+
+Status PolicyCore::prepare(const Observation& observation, std::size_t index) noexcept {
+  Sample& s = samples_[index];
+  s.images.clear();
+  s.vectors.clear();
+  for (const auto& camera : observation.cameras) {
+    const Image& image = camera.image;
+    if (image.data == nullptr) return Status("camera " + camera.name + ": no picture was given");
+    s.images.push_back({.key = camera.name,
+                        .data = image.data,
+                        .shape = {image.height, image.width, 3},
+                        .row_bytes = static_cast<std::ptrdiff_t>(image.row_bytes)});
+  }
+  for (const auto& vector : observation.state) s.vectors.push_back({vector.name, vector.values});
+  ObservationView view{s.images, s.vectors, std::nullopt};
+  if (!observation.prompt.empty()) {
+    view.prompt = observation.prompt;
+  } else if (!parts_.default_prompt.empty()) {
+    view.prompt = parts_.default_prompt;
+  }
+  if (Status status = parts_.preprocessors[index].prepare(view, s.prepared); !status.ok()) {
+    return status;
+  }
+  for (std::size_t i = 0; i < s.prepared.pictures.size(); ++i) {
+    const PreparedPicture& picture = s.prepared.pictures[i];
+    if (picture.present) interleave(picture.values, s.pixels[i]);
+    s.model.cameras[i] = picture.present ? s.pixels[i].data() : nullptr;
+  }
+  s.model.tokens = std::span<const std::int32_t>(s.prepared.tokens)
+                       .first(static_cast<std::size_t>(s.prepared.token_count));
+  s.model.state = s.prepared.state;
+  input_.samples[index] = s.model;
+  return {};
+}
+
+Status PolicyCore::fill_noise(const InferOptions& options) noexcept {
+  if (options.noise.empty()) {
+    fill_gaussian(options.seed, 0, noise_);
+  } else if (options.noise.size() != noise_.size()) {
+    return Status("noise: batch x horizon x model width numbers are wanted");
+  } else {
+    std::copy(options.noise.begin(), options.noise.end(), noise_.begin());
+  }
+  for (float v : noise_) {
+    if (!std::isfinite(v)) return Status("noise: a value is not finite");
+  }
+  return {};
+}
+
+Status PolicyCore::finish(std::size_t index, Chunk& chunk) noexcept {
+  const Contract& c = contract();
+  const std::size_t numbers =
+      static_cast<std::size_t>(dims_.horizon) * static_cast<std::size_t>(dims_.action);
+  chunk.horizon = dims_.horizon;
+  chunk.width = c.returned_dims;
+  chunk.model_width = dims_.action;
+  chunk.model_actions.resize(numbers);
+  chunk.actions.resize(static_cast<std::size_t>(chunk.horizon) *
+                       static_cast<std::size_t>(chunk.width));
+  std::copy_n(chunk_.begin() + static_cast<std::ptrdiff_t>(index * numbers), numbers,
+              chunk.model_actions.begin());
+  return parts_.preprocessors[index].finish(chunk.model_actions, samples_[index].prepared,
+                                            chunk.actions);
+}
+
+Status PolicyCore::infer(std::span<const Observation> observations, const InferOptions& options,
+                         std::span<Chunk> chunks) noexcept {
+  const auto start = Clock::now();
+  if (observations.size() != samples_.size() || chunks.size() != samples_.size()) {
+    return Status("as many observations and chunks are wanted as the batch the policy was loaded for");
+  }
+  for (std::size_t b = 0; b < observations.size(); ++b) {
+    if (Status status = prepare(observations[b], b); !status.ok()) return status;
+  }
+  if (Status status = fill_noise(options); !status.ok()) return status;
+  input_.noise = noise_;
+  input_.steps = options.steps > 0 ? options.steps : contract().steps;
+  input_.shift = contract().shift;
+  const std::size_t width = static_cast<std::size_t>(dims_.action);
+  if (options.pinned.size() % width != 0 ||
+      options.pinned.size() > width * static_cast<std::size_t>(dims_.horizon)) {
+    return Status("pinned: whole rows of the model's action width are wanted, at most the horizon");
+  }
+  input_.pinned = options.pinned;
+  const double preprocess = seconds_since(start);
+  if (Status status = parts_.model->run(input_, runner_, chunk_); !status.ok()) return status;
+  const auto model_done = Clock::now();
+  for (std::size_t b = 0; b < chunks.size(); ++b) {
+    if (Status status = finish(b, chunks[b]); !status.ok()) return status;
+  }
+  for (Chunk& chunk : chunks) {
+    chunk.timing.clear();
+    chunk.timing.emplace_back("preprocess", preprocess);
+    for (const auto& stage : runner_.times()) chunk.timing.push_back(stage);
+    chunk.timing.emplace_back("postprocess", seconds_since(model_done));
+    chunk.seconds = seconds_since(start);
+  }
+  return {};
+}
+
+}  // namespace tendon

@@ -1,0 +1,57 @@
+// Observation in, chunk of robot actions out: preprocessing, the model's stages and the way back.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/model.h"
+#include "preprocess/pipeline.h"
+#include "tendon/tendon.h"
+
+namespace tendon {
+
+// What a policy is made of; the engine's loader puts it together.
+struct PolicyParts {
+  std::vector<Preprocessor> preprocessors;  // one for each sample of a batch
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Executable> executable;   // holds the model's traces
+  std::string default_prompt;
+};
+
+class PolicyCore {
+ public:
+  explicit PolicyCore(PolicyParts parts);
+
+  const Contract& contract() const { return parts_.preprocessors.front().contract(); }
+  Model& model() { return *parts_.model; }
+  Executable& executable() { return *parts_.executable; }
+
+  // One observation for each sample; chunks grow to size on first use, later calls allocate nothing
+  // of ours.
+  Status infer(std::span<const Observation> observations, const InferOptions& options,
+               std::span<Chunk> chunks) noexcept;
+
+  // Runs every stage of every bucket once on generated input. Throws Error.
+  void warm_up();
+
+ private:
+  struct Sample {
+    PreparedInput prepared;
+    std::vector<ImageInput> images;
+    std::vector<VectorInput> vectors;
+    std::vector<std::vector<float>> pixels;  // by slot, [Y, X, 3]
+    ModelSample model;
+  };
+  Status prepare(const Observation& observation, std::size_t index) noexcept;
+  Status finish(std::size_t index, Chunk& chunk) noexcept;
+  Status fill_noise(const InferOptions& options) noexcept;
+
+  PolicyParts parts_;
+  Model::Dimensions dims_;
+  StageRunner runner_;
+  std::vector<Sample> samples_;
+  ModelInput input_;
+  std::vector<float> noise_, chunk_;
+};
+
+}  // namespace tendon
