@@ -35,10 +35,10 @@ function(tendon_layer name)
   target_link_libraries(tendon_${name} ${scope} ${arg_LINK})
   foreach(source IN LISTS sources)
     if(source MATCHES "_avx2\\.cpp$")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2;-ffp-contract=fast")
     elseif(source MATCHES "_avx512\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mfma;-mf16c;-mbmi2")
+        "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mfma;-mf16c;-mbmi2;-ffp-contract=fast;-Wno-maybe-uninitialized")
     elseif(source MATCHES "_amx\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
         "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mamx-tile;-mamx-bf16;-mfma;\
@@ -56,6 +56,7 @@ function(tendon_layer name)
   if(tests AND TENDON_TESTS)
     add_executable(test_${name} ${tests})
     target_link_libraries(test_${name} PRIVATE tendon_${name} ${arg_TEST_LINK} GTest::gtest_main)
+    target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_definitions(test_${name} PRIVATE
       TENDON_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden"
       TENDON_ASSETS_DIR="${PROJECT_SOURCE_DIR}/assets")

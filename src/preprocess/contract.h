@@ -153,7 +153,9 @@ struct Contract {
   double control_hz = 0;  // 0: not known
   int execute_rows = 0;   // rows usually executed before the next inference; 0: all
   std::optional<std::int64_t> noise_seed;  // the seed its evaluation re-uses on every call
-  std::string asset;                       // openpi: assets/<asset>/norm_stats.json
+  std::string
+      dims;  // JSON object: dimensions in the family's words that shapes do not tell; empty: none
+  std::string asset;  // openpi: assets/<asset>/norm_stats.json
   ImageRules images;
   Normalisation state, actions;
   RobotRules robot_rules;
