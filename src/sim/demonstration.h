@@ -1,0 +1,41 @@
+// One episode of the expert, disturbed so that the data shows how to recover.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "sim/world.h"
+
+namespace tendon::sim {
+
+// What is kept of a frame, as rows of floats.
+enum Field {
+  kPositions,  // [geoms, 3]
+  kRotations,  // [geoms, 3, 3]
+  kColours,    // [geoms, 3]
+  kViews,      // [cameras, 12]: position, rotation
+  kState,      // joints, gripper opening
+  kAction,     // the undisturbed expert's: joint targets, gripper
+  kTarget,   // the named cube's centre: from the grasp point in the hand's frame, and in the world
+  kEpisode,  // number, index of the named colour
+  kFields
+};
+inline constexpr std::array<std::string_view, kFields> kFieldNames = {
+    "positions", "rotations", "colours", "views", "state", "action", "target", "episode"};
+inline constexpr std::array<int, kFields> kFieldWidths = {3 * kGeoms, 9 * kGeoms, 3 * kGeoms, 24,
+                                                          5,          5,          6,          2};
+
+struct Demonstration {
+  int frames = 0;
+  bool succeeded = false;                          // lifted the target and no other cube
+  std::array<std::vector<float>, kFields> fields;  // [frames, width]
+};
+
+// Episode `number` of `seed`: 4 in 10 start where policies are judged, the others anywhere; every
+// second one is pushed about.
+Demonstration demonstrate(World& world, std::uint64_t seed, std::uint64_t number,
+                          double table_speed);
+
+}  // namespace tendon::sim
