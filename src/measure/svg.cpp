@@ -105,7 +105,7 @@ class Writer {
 };
 
 void Writer::axes(const Frame& f) {
-  for (double v : ticks(f.y, 4)) {
+  for (double v : ticks(f.y, 5)) {
     put(R"(<path class="grid" d="M{:.1f} {:.1f}h{}"/>)", f.left, f.py(v), kPanelWidth);
     put(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="end">{:.6g}</text>)", f.left - 6,
         f.py(v) + 3.5, v);
