@@ -13,7 +13,7 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
 
 mkdir -p "$build/demo"
-step "1. One case recorded from the original pi0.5 code: tendon's error at each stage, and its bound"
+step "1. A case recorded from the original pi0.5 code: tendon's error at each stage, and its bound"
 show "$tendon" check --golden tests/golden --case a_two_cameras --dtype f32
 
 step "2. A small synthetic pi0.5 checkpoint: weights, configuration, statistics, tokenizer"

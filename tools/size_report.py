@@ -35,6 +35,9 @@ BOOLEAN_ALLOWED = {
 }
 
 _SCOPE = re.compile(r'\b(namespace|class|struct|union|enum|extern)\b')
+# What may stand before a declaration without a semicolon: access, a macro call on its own lines.
+_NOT_HEAD = re.compile(
+    r'\s*((public|private|protected)\s*:\s*|[A-Z][A-Z0-9_]*\([^()]*\)[ \t]*\n\s*(?=[\w\[]))*')
 _CTOR_LIST = re.compile(r'\)\s*(noexcept(\([^()]*\))?\s*)?:(?!:)')
 
 
@@ -92,9 +95,11 @@ def declarations(code):
             i = matching(code, i)
         elif c == ';' or c == '}':
             if c == ';':
+                start += _NOT_HEAD.match(code[start:i]).end()
                 yield code[start:i], start, None
             start = i + 1
         elif c == '{':
+            start += _NOT_HEAD.match(code[start:i]).end()
             head = code[start:i]
             if is_function(head):
                 if _CTOR_LIST.search(head) and re.search(r'[\w>]\s*$', head):
@@ -114,8 +119,7 @@ def functions(code):
     code = without_directives(cpp_text.code_only(code))
     for head, start, body in declarations(code):
         if body is not None:
-            first = start + re.match(r'\s*((public|private|protected)\s*:\s*)*', head).end()
-            yield Function(code[first:body], cpp_text.line_of(code, first),
+            yield Function(head, cpp_text.line_of(code, start),
                            cpp_text.line_of(code, matching(code, body)))
 
 
@@ -136,7 +140,6 @@ def parameters(head):
     head = re.sub(r'operator\s*\(\)', 'operator_', head)
     head = re.sub(r'operator\s*[^\s\w(]+', 'operator_', head)
     head = re.sub(r'\[\[.*?\]\]|\b(alignas|decltype|explicit|requires)\s*\([^()]*\)', '', head)
-    head = re.sub(r'^\s*(public|private|protected)\s*:', '', head)
     opening = head.find('(')
     before = head[:opening]
     if opening < 0 or re.search(r'(?<![=!<>])=(?!=)', before) or not re.search(r'\w\s*$', before):
@@ -197,8 +200,8 @@ class Report:
             found = parameters(head)
             if found is None:
                 continue
-            line = cpp_text.line_of(code, start + len(head) - len(head.lstrip()))
-            name = Function(head.strip(), 0, 0).name
+            line = cpp_text.line_of(code, start)
+            name = Function(head, 0, 0).name
             if len(found) > PARAMETER_LIMIT:
                 self.failures.append(f'{path}:{line}: {name} has {len(found)} parameters')
             boolean = any(re.match(r'(const\s+)?bool\b(?!\s*[*&(])', p) for p in found)

@@ -43,6 +43,11 @@ class FunctionsTest(TreeTest):
         self.assertEqual(found('const int kA[] = {\n1,\n};\nstd::vector<int> v{f(1),\n2};\n'
                                'const auto kB = make({1,\n2});\n'), [])
 
+    def test_macro_calls_before_a_function(self):
+        self.assertEqual(found('NAMES(A,\n  B)\nNAMES(C)\n\nint f() {\n}\n'), [('f', 2)])
+        self.assertEqual(found('NAMES(C)\nnamespace {\nint f() {\n}\n}\n'), [('f', 2)])
+        self.assertEqual(found('TEST(A, b)\n{\n}\n'), [('TEST(A,b)', 3)])
+
     def test_signature_over_lines_counts(self):
         self.assertEqual(found('int f(int a,\n      int b) const noexcept {\n}\n'), [('f', 3)])
 
