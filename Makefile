@@ -36,14 +36,22 @@ test:
 	$(call compile,$(BUILD))
 	ctest --test-dir $(BUILD) --output-on-failure
 
-# The same tests under the sanitizers; each takes a build of its own.
-asan tsan:
+# Tests under the sanitizers; each takes a build of its own. Threads: the layers that share memory
+# between threads; OpenMP's own runtime is not instrumented and would only raise false alarms.
+asan:
 	tools/install_deps.sh build test
-	cmake --preset $@
-	$(call compile,build-$@)
-	ctest --preset $@
+	cmake --preset asan
+	$(call compile,build-asan)
+	ctest --preset asan
+
+tsan:
+	tools/install_deps.sh build test
+	cmake --preset tsan
+	$(call compile,build-tsan) --target test_base test_runtime
+	ctest --preset tsan
 
 # Compiles for the architectures of CUDA_ARCHITECTURES; needs nvcc, no GPU.
+cuda: export PATH := $(PATH):/usr/local/cuda/bin
 cuda:
 	tools/install_deps.sh build test cuda
 	cmake --preset cuda "-DTENDON_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"

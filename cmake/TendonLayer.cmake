@@ -61,6 +61,6 @@ function(tendon_layer name)
       TENDON_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden"
       TENDON_ASSETS_DIR="${PROJECT_SOURCE_DIR}/assets")
     gtest_discover_tests(test_${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                         PROPERTIES TIMEOUT 300)
+                         PROPERTIES TIMEOUT 300 LABELS ${name})
   endif()
 endfunction()
