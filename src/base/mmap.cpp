@@ -30,7 +30,8 @@ class OpenFile {
   int fd_;
 };
 
-// Calls madvise on the pages that lie inside [begin, begin + size), or that touch it where `outward`.
+// Calls madvise on the pages that lie inside [begin, begin + size), or that touch it where
+// `outward`.
 enum class Edge { inward, outward };
 
 void advise(std::span<const std::byte> range, Edge edge, int advice) noexcept {

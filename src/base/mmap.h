@@ -7,8 +7,9 @@
 
 namespace tendon {
 
-// Owns the mapping; movable. The bytes stay where they are when the object moves. A file that another
-// process shortens while it is mapped ends this process (SIGBUS): checkpoints are not edited in place.
+// Owns the mapping; movable. The bytes stay where they are when the object moves. A file that
+// another process shortens while it is mapped ends this process (SIGBUS): checkpoints are not
+// edited in place.
 class MappedFile {
  public:
   // Throws Error naming the file and the reason.

@@ -85,13 +85,19 @@ std::vector<float> converted(std::span<const std::byte> bytes) {
 
 std::vector<float> NpyArray::to_f32() const {
   switch (dtype) {
-    case DType::f32: return converted<float>(bytes);
-    case DType::f64: return converted<double>(bytes);
-    case DType::i32: return converted<std::int32_t>(bytes);
-    case DType::i64: return converted<std::int64_t>(bytes);
+    case DType::f32:
+      return converted<float>(bytes);
+    case DType::f64:
+      return converted<double>(bytes);
+    case DType::i32:
+      return converted<std::int32_t>(bytes);
+    case DType::i64:
+      return converted<std::int64_t>(bytes);
     case DType::u8:
-    case DType::boolean: return converted<std::uint8_t>(bytes);
-    default: fail("npy: {} is not an npy type", name(dtype));
+    case DType::boolean:
+      return converted<std::uint8_t>(bytes);
+    default:
+      fail("npy: {} is not an npy type", name(dtype));
   }
 }
 
@@ -139,8 +145,8 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
   for (const std::int64_t e : tensor.shape) extents += std::to_string(e) + ", ";
   if (tensor.shape.rank() > 1) extents.resize(extents.size() - 2);
   if (tensor.shape.rank() == 1) extents.pop_back();
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
-                                   code, extents);
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", code, extents);
   header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
   header += '\n';
   std::string file("\x93NUMPY\x01\x00", 8);

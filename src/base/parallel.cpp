@@ -9,9 +9,7 @@
 
 namespace tendon {
 
-int machine_threads() {
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
+int machine_threads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 void parallel_for(std::int64_t count, int threads, const std::function<void(std::int64_t)>& job) {
   const std::int64_t wanted = threads > 0 ? threads : machine_threads();
