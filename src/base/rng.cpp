@@ -68,7 +68,9 @@ constexpr double kTailDen[] = {1.0,
                                1.42151175831644588870e-7,
                                2.04426310338993978564e-15};
 
-double inverse_normal(double p) {
+}  // namespace
+
+double normal_quantile(double p) {
   const double q = p - 0.5;
   if (std::fabs(q) <= 0.425) {
     const double r = 0.180625 - q * q;
@@ -80,13 +82,11 @@ double inverse_normal(double p) {
   return q < 0 ? -z : z;
 }
 
-}  // namespace
-
 double gaussian(std::uint64_t seed, std::uint64_t i) {
   // The seed is mixed first: streams of neighbouring seeds then share no stretch of numbers.
   const std::uint64_t z = synthetic_bits(mix64(seed + kGoldenGamma), i);
   // 52 bits and a half: exact, symmetric about 1/2, never 0 or 1.
-  return inverse_normal((static_cast<double>(z >> 12) + 0.5) * 0x1p-52);
+  return normal_quantile((static_cast<double>(z >> 12) + 0.5) * 0x1p-52);
 }
 
 void fill_gaussian(std::uint64_t seed, std::uint64_t first, std::span<float> out) {

@@ -31,6 +31,10 @@ constexpr float unit_from_bits(std::uint64_t z) {
   return static_cast<float>(static_cast<std::int32_t>(z >> 40)) * 0x1p-23f - 1.0f;
 }
 
+// The standard normal number below which a share `p` of all lies, p in (0, 1). Relative error
+// 1e-15.
+double normal_quantile(double p);
+
 // Standard normal number `i` of stream `seed`: any i, in any order, on any thread.
 double gaussian(std::uint64_t seed, std::uint64_t i);
 
