@@ -1,6 +1,6 @@
 # tendon_layer(NAME [DIR path] NEEDS layer... [LINK library...] [DEFINES ...])
 #
-# One layer of the design: src/<DIR>/*.cpp as static library tendon_<NAME>, src/<DIR>/*_test.cpp as
+# One layer of the design: src/<DIR>/*.cpp but main.cpp as static library tendon_<NAME>, *_test.cpp as
 # one test program test_<NAME>, and with TENDON_FUZZ each x_fuzz.cpp as a program fuzz_x. NEEDS is
 # the single statement of which layers it may include; tools/check_layers.py reads it. A source
 # ending in _avx2, _avx512 or _amx is compiled for that instruction set; the code around it decides
@@ -14,7 +14,7 @@ function(tendon_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${root}/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "(_(test|fuzz)|/main)\\.cpp$")
   if(arg_DIR STREQUAL "backends/cuda" AND TENDON_CUDA)
     file(GLOB cuda_sources CONFIGURE_DEPENDS ${root}/*.cu)
     list(APPEND sources ${cuda_sources})

@@ -19,6 +19,7 @@ SOURCES = HEADERS + ('.cpp', '.inl', '.cu', '.c')
 # Above the engine the code is a user of the public API. These headers of it are open all the same.
 ENGINE_SURFACE = {
     'engine/inspect.h': 'traces, plans and weights, for programs that look inside',
+    'engine/golden.h': 'recordings of the original code, replayed by the command and by tests',
 }
 
 BACKEND_USERS = {
