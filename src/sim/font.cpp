@@ -74,23 +74,22 @@ const Glyph* glyph_of(char character) {
   return nullptr;
 }
 
-void write_glyph(Picture& picture, int x, int y, const Glyph& glyph, int scale, Colour colour) {
+void write_glyph(Picture& picture, const Glyph& glyph, const Pen& pen) {
   for (int row = 0; row < kRows; ++row) {
     for (int column = 0; column < kColumns; ++column) {
       if ((glyph.rows[row] >> (kColumns - 1 - column) & 1) == 0) continue;
-      picture.fill(x + column * scale, y + row * scale, scale, scale, colour);
+      picture.fill(pen.x + column * pen.scale, pen.y + row * pen.scale, pen.scale, pen.scale,
+                   pen.colour);
     }
   }
 }
 
 }  // namespace
 
-void write_text(Picture& picture, int x, int y, std::string_view text, int scale, Colour colour) {
+void write_text(Picture& picture, std::string_view text, Pen pen) {
   for (const char character : text) {
-    if (const Glyph* glyph = glyph_of(character)) {
-      write_glyph(picture, x, y, *glyph, scale, colour);
-    }
-    x += (kColumns + 1) * scale;
+    if (const Glyph* glyph = glyph_of(character)) write_glyph(picture, *glyph, pen);
+    pen.x += (kColumns + 1) * pen.scale;
   }
 }
 

@@ -31,8 +31,14 @@ struct Picture {
 // Averages blocks of `factor` x `factor` pixels.
 Picture shrunk(const Image& image, int factor);
 
-// Text in capitals, 5x7 dots of `scale` pixels each; characters without a glyph leave a blank.
-void write_text(Picture& picture, int x, int y, std::string_view text, int scale, Colour colour);
+struct Pen {
+  int x = 0, y = 0;  // top left corner of the first character
+  int scale = 1;     // pixels a dot
+  Colour colour = {};
+};
+
+// Text in capitals of 5x7 dots; characters without a glyph leave a blank.
+void write_text(Picture& picture, std::string_view text, Pen pen);
 int text_width(std::string_view text, int scale);
 
 // Throw Error naming the path.

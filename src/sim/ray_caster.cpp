@@ -10,13 +10,13 @@
 namespace tendon::sim {
 namespace {
 
-constexpr int kLanes = 8;
+constexpr int kLanes = 4;
 constexpr float kNear = 0.02f;  // the scene's znear
 constexpr float kFar = 1e9f;
 constexpr float kTiny = 1e-9f;  // a ray along a slab enters it far away instead of nowhere
 
-using F8 = float __attribute__((vector_size(4 * kLanes)));
-using I8 = std::int32_t __attribute__((vector_size(4 * kLanes)));
+using F4 = float __attribute__((vector_size(4 * kLanes)));
+using I4 = std::int32_t __attribute__((vector_size(4 * kLanes)));
 
 // A box as one camera sees it.
 struct Target {
@@ -91,22 +91,21 @@ Target aim(const Box& box, const View& view, const Light& light) {
 }
 
 // Where the rays of `kLanes` pixels enter and leave one slab.
-struct Span8 {
-  F8 enter, leave;
+struct Span4 {
+  F4 enter, leave;
 };
 
-inline __attribute__((always_inline)) Span8 cross(const Target& target, int axis, const F8& x,
+inline __attribute__((always_inline)) Span4 cross(const Target& target, int axis, const F4& x,
                                                   float rest) {
-  F8 along = target.to_box[axis][0] * x + rest;
-  along = ((along < kTiny) & (along > -kTiny)) ? F8{} + kTiny : along;
-  const F8 inverse = 1.0f / along;
-  const F8 low = target.low[axis] * inverse, high = target.high[axis] * inverse;
+  F4 along = target.to_box[axis][0] * x + rest;
+  along = ((along < kTiny) & (along > -kTiny)) ? F4{} + kTiny : along;
+  const F4 inverse = 1.0f / along;
+  const F4 low = target.low[axis] * inverse, high = target.high[axis] * inverse;
   return {low < high ? low : high, low < high ? high : low};
 }
 
-// The same arithmetic in every clone: vectors of IEEE operations, no contraction.
-__attribute__((target_clones("avx2", "default"))) void paint(const Target& target,
-                                                             const Canvas& canvas) {
+// Vectors of IEEE operations, without contraction: the same picture on every processor.
+void paint(const Target& target, const Canvas& canvas) {
   const float n = static_cast<float>(canvas.size), t = canvas.tangent;
   for (int row = target.y0; row < target.y1; ++row) {
     const float y = -((static_cast<float>(row) + 0.5f) / n * 2 - 1) * t;
@@ -114,22 +113,22 @@ __attribute__((target_clones("avx2", "default"))) void paint(const Target& targe
     for (int a = 0; a < 3; ++a) rest[a] = target.to_box[a][1] * y - target.to_box[a][2];
     for (int column = target.x0; column < target.x1; column += kLanes) {
       const std::size_t at = static_cast<std::size_t>(row) * canvas.stride + column;
-      F8 x, best;
+      F4 x, best;
       std::memcpy(&x, canvas.across + column, sizeof x);
-      I8 pixel;
+      I4 pixel;
       std::memcpy(&best, canvas.depth + at, sizeof best);
       std::memcpy(&pixel, canvas.colour + at, sizeof pixel);
-      const Span8 a = cross(target, 0, x, rest[0]), b = cross(target, 1, x, rest[1]),
+      const Span4 a = cross(target, 0, x, rest[0]), b = cross(target, 1, x, rest[1]),
                   c = cross(target, 2, x, rest[2]);
-      F8 enter = a.enter, leave = a.leave;
-      I8 shade = I8{} + target.colour[0];
-      shade = b.enter > enter ? I8{} + target.colour[1] : shade;
+      F4 enter = a.enter, leave = a.leave;
+      I4 shade = I4{} + target.colour[0];
+      shade = b.enter > enter ? I4{} + target.colour[1] : shade;
       enter = b.enter > enter ? b.enter : enter;
-      shade = c.enter > enter ? I8{} + target.colour[2] : shade;
+      shade = c.enter > enter ? I4{} + target.colour[2] : shade;
       enter = c.enter > enter ? c.enter : enter;
       leave = b.leave < leave ? b.leave : leave;
       leave = c.leave < leave ? c.leave : leave;
-      const I8 hit = (enter < leave) & (enter > kNear) & (enter < best);
+      const I4 hit = (enter < leave) & (enter > kNear) & (enter < best);
       best = hit ? enter : best;
       pixel = hit ? shade : pixel;
       std::memcpy(canvas.depth + at, &best, sizeof best);

@@ -1,0 +1,44 @@
+#include "sim/prompt.h"
+
+namespace tendon::sim {
+namespace {
+
+int absent_colour(const Episode& episode) {
+  int colour = 0;
+  while (cube_of_colour(episode, colour) >= 0) ++colour;
+  return colour;
+}
+
+std::string filled(std::string_view wording, std::string_view place, int colour) {
+  std::string text(wording);
+  text.replace(text.find(place), place.size(), kColourNames[colour]);
+  return text;
+}
+
+bool holds(std::string_view text, std::string_view place) {
+  return text.find(place) != std::string_view::npos;
+}
+
+}  // namespace
+
+Instruction instruct(Episode& episode, std::string_view wording, int number) {
+  if (holds(wording, "{colour}")) {
+    return {filled(wording, "{colour}", episode.cubes[episode.target].colour), episode.target};
+  }
+  if (holds(wording, "{other}")) {
+    const int other = (episode.target + 1 + number % 2) % kCubes;
+    return {filled(wording, "{other}", episode.cubes[other].colour), other};
+  }
+  if (holds(wording, "{absent}")) {
+    return {filled(wording, "{absent}", absent_colour(episode)), -1};
+  }
+  const int colour = colour_in(wording);
+  if (colour >= 0) {
+    const int cube = cube_of_colour(episode, colour);
+    if (cube >= 0) episode.target = cube;
+    episode.cubes[episode.target].colour = colour;
+  }
+  return {std::string(wording), episode.target};
+}
+
+}  // namespace tendon::sim

@@ -1,0 +1,69 @@
+// The closed loop at 20 Hz of simulated time: look, infer, play the chunk, until a cube is held up.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/interval.h"
+#include "sim/recording.h"
+#include "tendon/tendon.h"
+
+namespace tendon::sim {
+
+// The wordings the policy was trained with; episode i gets the i-th, in turn.
+inline constexpr std::array<std::string_view, 6> kWordings = {
+    "pick up the {colour} block", "lift the {colour} block",   "grab the {colour} block",
+    "take the {colour} cube",     "pick up the {colour} cube", "lift the {colour} cube"};
+
+// A policy's inference, as tendon::Policy::infer does it.
+using Infer = std::function<Status(const Observation&, const InferOptions&, Chunk&)>;
+
+struct EpisodeOutcome {
+  std::string prompt;
+  int target = 0;   // the cube the episode was drawn for
+  int named = 0;    // the cube the prompt names; -1: no such cube on the table
+  int lifted = -1;  // the cube held up for 4 ticks in a row; -1: none in time
+  int ticks = 0;    // until then, or all
+  bool success() const { return named >= 0 && lifted == named; }
+};
+
+struct RolloutOptions {
+  int episodes = 100;
+  std::uint64_t seed = 0;  // of scenes and noise
+  int execute = 8;         // ticks between inferences
+  int steps = 0;           // denoising steps; 0: the contract's
+  int delay = 0;           // ticks from an observation to its chunk's arrival; the old one runs on
+  double table_speed = 0;  // m/s
+  int most_ticks = 140;    // an episode's end
+  // {colour}: the target's, {other}: another one's on the table, {absent}: one that is not there. A
+  // colour in plain words makes its cube the target, dyed where none has it. Empty: kWordings.
+  std::string prompt;
+  std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black
+  int picture_size = 112;                   // pixels a side, as the policy was trained
+  int recorded = 1;                         // episodes that `recording` keeps
+  Recording* recording = nullptr;           // not owned; may be null
+  std::function<void(int done, const EpisodeOutcome&)> progress;
+};
+
+struct RolloutResult {
+  std::vector<EpisodeOutcome> episodes;
+  std::vector<double> latencies;  // seconds of each inference, in order
+  std::uint64_t fingerprint = 0;  // of every state the arm was in, bit for bit
+  double seconds = 0;             // of all, pictures and physics included
+
+  int successes() const;  // the named cube was lifted
+  int others() const;     // a cube that was not named
+  int originals() const;  // the episode's target, named or not
+  Interval rate() const { return confidence(successes(), static_cast<int>(episodes.size())); }
+  double mean_ticks() const;              // of the episodes that lifted something; 0: none did
+  double latency(double quantile) const;  // seconds; 0 without an inference
+};
+
+// Throws Error where an option or what `infer` returns does not fit this robot.
+RolloutResult rollout(const Infer& infer, const RolloutOptions& options);
+
+}  // namespace tendon::sim
