@@ -1,6 +1,7 @@
 // Model families: what the engine, the commands and the tests know of each, as data and functions.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
@@ -16,6 +17,24 @@ namespace tendon {
 // What a run-time option means for a family: a row of the capability table.
 struct Capability {
   std::string_view option, meaning;
+};
+
+// One inference of a recording: what its inputs hold, and the call they make.
+struct RecordedInput {
+  Shape shape;
+  std::vector<float> values;  // whole numbers for tokens and bytes
+};
+using RecordedInputs = std::map<std::string, RecordedInput, std::less<>>;
+
+struct RecordedCall {
+  ModelInput input;
+  // What `input` points to.
+  std::vector<std::vector<float>> floats;
+  std::vector<std::vector<std::int32_t>> tokens;
+  // Which recorded rows the engine computes: (sample, slot) of each camera given, in order; and for each
+  // sample the row number, in the unpruned layout, of each packed prefix row.
+  std::vector<std::pair<int, int>> cameras;
+  std::vector<std::vector<int>> prefix_rows;
 };
 
 struct Family {
@@ -43,6 +62,9 @@ struct Family {
 
   std::unique_ptr<Model> (*make)(const nlohmann::json& dims, const ModelOptions& options,
                                  Checkpoint& checkpoint) = nullptr;
+  // `record` is the case's entry in the recording (camera_mask, steps, shift, pinned, ..).
+  RecordedCall (*recorded_call)(const nlohmann::json& dims, const nlohmann::json& record,
+                                const RecordedInputs& inputs) = nullptr;
 };
 
 // All families, in the order of the table.

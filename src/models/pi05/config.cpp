@@ -209,6 +209,7 @@ Family describe() {
   f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
   f.tensors = tensors<kAdaptive>, f.make = make<kAdaptive>;
+  f.recorded_call = recorded_call;
   f.unused = {names::kExpertHead, names::prefix("norm.weight"), names::kTiedTable};
   f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
                "*.post_layernorm.weight"};

@@ -26,6 +26,9 @@ Config config_from(const nlohmann::json& dims, bool adaptive);
 std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
                                   Checkpoint& checkpoint);
 
+RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
+                           const RecordedInputs& inputs);
+
 Family pi05_family();
 Family pi0_family();
 

@@ -1,0 +1,19 @@
+// A subcommand: one file, one line of main.cpp's table.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+
+namespace tendon::cli {
+
+// Adds itself to `app` with its options, help and example. Its callback does the work, prints to
+// standard output, throws Error (exit code 2) on bad input and sets `exit_code` where the answer
+// itself is a no.
+struct Context {
+  int exit_code = 0;
+};
+using AddCommand = void (*)(CLI::App& app, Context& context);
+
+void add_check(CLI::App& app, Context& context);
+
+}  // namespace tendon::cli
