@@ -57,6 +57,7 @@ struct PreparedInput {
   std::vector<std::int32_t> tokens;       // [capacity], padding after `token_count`
   int token_count = 0;
   std::vector<float> state;  // [state_width], normalised
+  double largest_state = 0;  // of its absolute values: above 20 a dimension is far from its data
   std::vector<double>
       robot_state;  // [state_dim], after signs and gripper maps: what deltas are added to
 };
@@ -79,6 +80,8 @@ class Preprocessor {
 
   const Contract& contract() const;
   PreparedInput make_input() const;  // sized for the contract
+  // Whether an image or vector of this name is taken; others are refused by prepare().
+  bool accepts(std::string_view key) const;
 
   // All of it, or its parts: the state before the prompt that may hold it.
   Status prepare(const ObservationView& observation, PreparedInput& input) noexcept;

@@ -55,7 +55,7 @@ void apply_signs(const RobotRules& rules, std::span<double> v) noexcept {
 }
 
 // The released clients evaluate this in fp32.
-double negated(double g) noexcept { return -(2.0f * static_cast<float>(g) - 1.0f); }
+double negate(double g) noexcept { return -(2.0f * static_cast<float>(g) - 1.0f); }
 
 double gripper_out(GripperMap map, double g) noexcept {
   switch (map) {
@@ -64,9 +64,9 @@ double gripper_out(GripperMap map, double g) noexcept {
     case GripperMap::aloha:
       return aloha_gripper_out(g);
     case GripperMap::negate:
-      return negated(g);
+      return negate(g);
     case GripperMap::negate_binary: {
-      const double v = negated(g);
+      const double v = negate(g);
       return v > 0 ? 1.0 : v < 0 ? -1.0 : 0.0;
     }
   }
@@ -95,20 +95,20 @@ void to_robot_action(const RobotRules& rules, std::span<const double> state,
   }
 }
 
-bool from_robot_action(const RobotRules& rules, std::span<const double> state,
+void from_robot_action(const RobotRules& rules, std::span<const double> state,
                        std::span<double> action) noexcept {
-  if (rules.gripper == GripperMap::negate_binary) return false;
+  const bool negated =
+      rules.gripper == GripperMap::negate || rules.gripper == GripperMap::negate_binary;
   for (const int g : rules.grippers) {
     if (g >= static_cast<int>(action.size())) continue;
     if (rules.gripper == GripperMap::aloha) action[g] = aloha_gripper_out_inverse(action[g]);
-    if (rules.gripper == GripperMap::negate) action[g] = (1.0 - action[g]) / 2.0;
+    if (negated) action[g] = (1.0 - action[g]) / 2.0;
   }
   apply_signs(rules, action);  // signs are their own inverse
   const std::size_t n = std::min({action.size(), rules.delta.size(), state.size()});
   for (std::size_t i = 0; i < n; ++i) {
     if (rules.delta[i]) action[i] -= state[i];
   }
-  return true;
 }
 
 }  // namespace tendon

@@ -27,8 +27,8 @@ void adapt_state(const RobotRules& rules, std::span<double> state) noexcept;
 // `state` (in the adapted space), then signs and grippers.
 void to_robot_action(const RobotRules& rules, std::span<const double> state,
                      std::span<double> action) noexcept;
-// The inverse; false where the gripper rule has none (a binarised gripper).
-bool from_robot_action(const RobotRules& rules, std::span<const double> state,
+// The inverse; a binarised gripper becomes the end of the data's range that it stands for.
+void from_robot_action(const RobotRules& rules, std::span<const double> state,
                        std::span<double> action) noexcept;
 
 }  // namespace tendon
