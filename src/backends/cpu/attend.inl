@@ -1,0 +1,85 @@
+// One tile of attention. Scores are kept transposed, [key][query], so that a query is a lane:
+// maxima, sums and masks need no horizontal step, and both products are those of product.inl with
+// keys and values read as they lie. Included after product.inl.
+
+constexpr float kNoScore = -__builtin_inff();
+
+// c[rows, kColumns] = (or +=) a b, `rows` split into blocks of kTileRows; `next` moves a to row r.
+template <class A>
+TENDON_INLINE void multiply_column(const float* a, std::int64_t a_next, A at_a,
+                                   PanelProduct<float> p, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; r += kTileRows) {
+    const int n = static_cast<int>(rows - r < kTileRows ? rows - r : kTileRows);
+    multiply_rows<kTileRows>(n, a + r * a_next, at_a, p);
+    p.c += kTileRows * p.c_row;
+  }
+}
+
+void bias_scores(const AttentionTile& t, std::int64_t panel) {
+  for (std::int64_t key = 0; key < t.keys; ++key) {
+    float* row = t.scores + key * kColumns;
+    if (t.key_bias) {
+      store(row, load(row) + t.key_bias[key]);
+      store(row + W, load(row + W) + t.key_bias[key]);
+    }
+    if (!t.lane_bias) continue;
+    for (int j = 0; j < kColumns; ++j) {
+      const float* bias = t.lane_bias[panel * kColumns + j];
+      if (bias) row[j] += bias[key];
+    }
+  }
+}
+
+void limit_scores(const AttentionTile& t, std::int64_t panel) {
+  I seen[kVectors];
+  __builtin_memcpy(seen, t.limit + panel * kColumns, sizeof seen);
+  for (std::int64_t key = 0; key < t.keys; ++key) {
+    float* row = t.scores + key * kColumns;
+    for (int j = 0; j < kVectors; ++j) {
+      const F s = load(row + j * W);
+      store(row + j * W, I{} + static_cast<std::int32_t>(key) < seen[j] ? s : splat(kNoScore));
+    }
+  }
+}
+
+// Scores to weights; peak and total of W lanes move on. What was summed before is to be multiplied
+// by the result.
+TENDON_INLINE F weigh(float* scores, std::int64_t keys, float* peak, float* total) {
+  const F old = load(peak);
+  F top = old;
+  for (std::int64_t key = 0; key < keys; ++key) top = larger(load(scores + key * kColumns), top);
+  const F base = top == splat(kNoScore) ? F{} : top;  // -inf - -inf is no number
+  const F factor = exponential(old - base);
+  F s = load(total) * factor;
+  for (std::int64_t key = 0; key < keys; ++key) {
+    const F e = exponential(load(scores + key * kColumns) - base);
+    store(scores + key * kColumns, e);
+    s += e;
+  }
+  store(peak, top);
+  store(total, s);
+  return factor;
+}
+
+void attend(const AttentionTile& t) {
+  const std::int64_t area = t.head_width * kColumns;
+  for (std::int64_t panel = 0; panel * kColumns < t.lanes; ++panel) {
+    multiply_column(t.k, t.k_row, RowMajor{t.k_row},
+                    {t.q + panel * area, t.scores, kColumns, t.head_width, true}, t.keys);
+    if (t.key_bias || t.lane_bias) bias_scores(t, panel);
+    if (t.limit) limit_scores(t, panel);
+    F factor[kVectors];
+    for (int j = 0; j < kVectors; ++j) {
+      const std::int64_t lane = panel * kColumns + j * W;
+      factor[j] = weigh(t.scores + j * W, t.keys, t.peak + lane, t.total + lane);
+    }
+    float* sum_panel = t.sum + panel * area;
+    for (std::int64_t d = 0; d < area; d += kColumns) {
+      for (int j = 0; j < kVectors; ++j) {
+        store(sum_panel + d + j * W, load(sum_panel + d + j * W) * factor[j]);
+      }
+    }
+    multiply_column(t.v, 1, Grouped{t.v_row}, {t.scores, sum_panel, kColumns, t.keys, false},
+                    t.head_width);
+  }
+}

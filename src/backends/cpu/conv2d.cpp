@@ -1,0 +1,85 @@
+// A convolution is the product of windows, gathered while they are packed, with the weight's rows.
+#include "backends/cpu/product.h"
+
+namespace tendon::cpu {
+namespace {
+
+class Windows : public RowSource {
+ public:
+  Windows(const Planner& planner, const ops::Conv2d& op)
+      : x_(planner.view(op.x)),
+        stride_(op.stride),
+        top_(op.pad[0]),
+        left_(op.pad[1]),
+        kernels_(&planner.kernels()) {
+    const Shape& w = planner.trace().program().weight(op.weight).shape;
+    const Shape& out = planner.trace().shape(op.out);
+    height_ = w[1];
+    width_ = w[2];
+    rows_ = out[1];
+    columns_ = out[2];
+  }
+
+  void pack(std::int64_t first, std::int64_t rows, std::int64_t group,
+            float* out) const noexcept override {
+    const std::int64_t run = width_ * x_.width();
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t at = first + r, b = at / (rows_ * columns_);
+      const std::int64_t y = at / columns_ % rows_ * stride_ - top_;
+      const std::int64_t x = at % columns_ * stride_ - left_;
+      for (std::int64_t dy = 0; dy < height_; ++dy) {
+        pack_line(b, y + dy, x, {out + dy * run * group + r, group});
+      }
+    }
+  }
+
+ private:
+  struct Target {
+    float* to;
+    std::int64_t step;
+  };
+
+  // One line of a window: width_ pixels from column x on, zeros outside the picture.
+  void pack_line(std::int64_t b, std::int64_t y, std::int64_t x, Target t) const noexcept {
+    const std::int64_t channels = x_.width();
+    const bool inside = y >= 0 && y < x_.shape()[1];
+    for (std::int64_t dx = 0; dx < width_; ++dx, t.to += channels * t.step) {
+      const std::int64_t column = x + dx;
+      if (inside && column >= 0 && column < x_.shape()[2]) {
+        const std::byte* pixel = x_.row((b * x_.shape()[1] + y) * x_.shape()[2] + column);
+        kernels_->pack_group({x_.dtype(), pixel, 0, 1, channels, t.step, t.to});
+      } else {
+        for (std::int64_t c = 0; c < channels; ++c) t.to[c * t.step] = 0;
+      }
+    }
+  }
+
+  View x_;
+  std::int64_t stride_, top_, left_, height_ = 1, width_ = 1, rows_ = 1, columns_ = 1;
+  const Kernels* kernels_;
+};
+
+bool plain_rows(const Planner& planner, const ops::Conv2d& op) {
+  const Shape& w = planner.trace().program().weight(op.weight).shape;
+  return w[1] == 1 && w[2] == 1 && op.stride == 1 && op.pad == std::array<std::int64_t, 4>{};
+}
+
+}  // namespace
+
+void plan(Planner& planner, const ops::Conv2d& op) {
+  ProductSpec spec;
+  spec.epilogue.out = planner.view(op.out);
+  spec.epilogue.residual = planner.view(op.residual);
+  spec.epilogue.bias = planner.weights().vector(op.bias);
+  spec.epilogue.act = op.act;
+  spec.rows = spec.epilogue.out.rows();
+  spec.weight = planner.weights().matrix(op.weight);
+  if (plain_rows(planner, op)) {
+    spec.x = planner.view(op.x);
+  } else {
+    spec.source = std::make_unique<Windows>(planner, op);
+  }
+  planner.add(std::make_unique<Product>(planner, std::move(spec)));
+}
+
+}  // namespace tendon::cpu

@@ -1,0 +1,51 @@
+#include "backends/cpu/cpu.h"
+
+#include "backends/cpu/executable.h"
+#include "backends/cpu/onednn.h"
+
+namespace tendon {
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const CpuOptions& options)
+      : options_(options), kernels_(cpu::kernels(cpu::detect(options.widest))) {
+    if (options_.products == CpuProducts::automatic && !native_bf16()) {
+      options_.products = CpuProducts::own;
+    }
+  }
+
+  std::string_view name() const override { return "cpu"; }
+
+  std::string description() const override {
+    const char* bf16 = !native_bf16()   ? "fp32 products"
+                       : cpu::has_amx() ? "AMX bf16"
+                                        : "AVX-512 bf16";
+    return fmt::format("{}, {}, {}, {} threads", cpu::processor(), cpu::name(kernels_.isa), bf16,
+                       omp_get_max_threads());
+  }
+
+  std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
+                                      const CompileOptions& options) override {
+    cpu::Machine machine{&kernels_, options.threads, options_.products};
+    if (machine.threads <= 0) machine.threads = omp_get_max_threads();
+    return cpu::compile(std::move(program), machine, options);
+  }
+
+ private:
+  bool native_bf16() const {
+    return options_.widest == cpu::Isa::avx512 && cpu::multiplies_bf16() &&
+           cpu::onednn::multiplies_bf16();
+  }
+
+  CpuOptions options_;
+  const cpu::Kernels& kernels_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
+}
+
+}  // namespace tendon

@@ -1,0 +1,14 @@
+// Chooses who multiplies: our kernels or oneDNN.
+#pragma once
+
+#include <array>
+
+#include "backends/cpu/product.h"
+
+namespace tendon::cpu {
+
+// The step for weights[0], and weights[1] as `up` where it is given.
+std::unique_ptr<Step> make_product(Planner& planner, const View& x,
+                                   std::array<WeightRef, 2> weights, Epilogue epilogue);
+
+}  // namespace tendon::cpu

@@ -1,0 +1,60 @@
+// Products by oneDNN: the only header that stands for it. 2.6 and 3.x serve alike.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/dtype.h"
+
+namespace tendon::cpu::onednn {
+
+struct MatrixSpec {
+  DType dtype = DType::f32;  // f32, bf16
+  std::int64_t rows = 0;     // of the products that matter most
+  std::int64_t n = 0, k = 0;
+};
+
+// Weights [N, K] in the layout that the library wants for products of spec.rows rows.
+class Matrix {
+ public:
+  Matrix();
+  Matrix(Matrix&&) noexcept;
+  Matrix& operator=(Matrix&&) noexcept;
+  ~Matrix();
+  std::size_t bytes() const;
+
+ private:
+  friend Matrix pack(const MatrixSpec& spec, const std::byte* plain);
+  friend class Product;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// `plain`: [N, K] in spec.dtype, needed no longer than the call. Throws Error.
+Matrix pack(const MatrixSpec& spec, const std::byte* plain);
+
+// y[rows, N] f32 = x[rows, K] w^T, x of the matrix' type with rows `x_row` elements apart. The
+// matrix outlives it. Throws Error.
+class Product {
+ public:
+  Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row);
+  Product(Product&&) noexcept;
+  ~Product();
+  std::size_t scratch_bytes() const;
+  // False where the library failed. One thread at a time; it uses OpenMP's threads.
+  bool run(const void* x, float* y, void* scratch) const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Whether this library multiplies bf16 on this processor.
+bool multiplies_bf16();
+
+// "oneDNN 2.6.3"
+std::string version();
+
+}  // namespace tendon::cpu::onednn

@@ -1,0 +1,106 @@
+// Turns the ops of a trace into steps. Planned twice: first with null addresses, to learn which
+// weights and how much scratch are wanted, then for good.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/view.h"
+#include "backends/cpu/weights.h"
+#include "base/error.h"
+#include "ops/arena.h"
+
+namespace tendon::cpu {
+
+// One planned op. run() returns null, or what was wrong with the data ("ids: below 0").
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual const char* run() noexcept = 0;
+};
+
+// A RowTable with addresses.
+struct Table {
+  const float* data = nullptr;
+  std::int64_t stride = 0, count = 0, per_row = 1;
+  const std::int32_t* rows = nullptr;
+  explicit operator bool() const { return data != nullptr; }
+  const float* row(std::int64_t r) const { return rows ? data + rows[r / per_row] * stride : data; }
+  // Whether the rows asked for by [0, n) exist.
+  bool in_range(std::int64_t n) const;
+};
+
+// Where the values of one trace lie.
+struct Addresses {
+  ArenaPlan arena;
+  std::byte *intermediates = nullptr, *scratch = nullptr;
+  std::vector<std::byte*> buffers;
+  const std::int32_t* iteration = nullptr;
+};
+
+struct Machine {
+  const Kernels* kernels = nullptr;
+  int threads = 1;
+  CpuProducts products = CpuProducts::automatic;
+};
+
+class Planner {
+ public:
+  Planner(const Trace& trace, const Machine& machine, Weights& weights, Addresses addresses);
+
+  const Trace& trace() const { return trace_; }
+  const Kernels& kernels() const { return *machine_.kernels; }
+  // Threads for work of so many elementary operations: 1 where starting them would cost more.
+  int threads(double operations) const;
+  CpuProducts products() const { return machine_.products; }
+  Weights& weights() { return weights_; }
+
+  View view(Value v) const;  // empty for an absent value
+  Table table(const RowTable& t, std::int64_t rows) const;
+  const std::int32_t* integers(Value v) const;  // null for an absent one; dense is demanded
+
+  // Scratch of the op being planned; contents are lost between steps.
+  std::byte* scratch(std::size_t bytes);
+  template <class T>
+  T* scratch_of(std::int64_t count) {
+    return reinterpret_cast<T*>(scratch(static_cast<std::size_t>(count) * sizeof(T)));
+  }
+
+  void add(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
+
+  // Every op in order; then the steps, one for each op.
+  std::vector<std::unique_ptr<Step>> plan_all();
+  std::size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  const Trace& trace_;
+  const Machine& machine_;
+  Weights& weights_;
+  Addresses addresses_;
+  std::size_t scratch_used_ = 0, scratch_bytes_ = 0;
+  std::vector<std::unique_ptr<Step>> steps_;
+};
+
+void plan(Planner& planner, const ops::Linear& op);
+void plan(Planner& planner, const ops::GatedLinear& op);
+void plan(Planner& planner, const ops::Conv2d& op);
+void plan(Planner& planner, const ops::Attention& op);
+void plan(Planner& planner, const ops::RmsNorm& op);
+void plan(Planner& planner, const ops::LayerNorm& op);
+void plan(Planner& planner, const ops::Rope& op);
+void plan(Planner& planner, const ops::QkvRope& op);
+void plan(Planner& planner, const ops::Embed& op);
+void plan(Planner& planner, const ops::Activation& op);
+void plan(Planner& planner, const ops::GatedAct& op);
+void plan(Planner& planner, const ops::Add& op);
+void plan(Planner& planner, const ops::Mul& op);
+void plan(Planner& planner, const ops::Axpy& op);
+void plan(Planner& planner, const ops::Select& op);
+void plan(Planner& planner, const ops::GatherRows& op);
+void plan(Planner& planner, const ops::Copy& op);
+void plan(Planner& planner, const ops::SpaceToDepth& op);
+void plan(Planner& planner, const ops::AveragePool& op);
+
+}  // namespace tendon::cpu

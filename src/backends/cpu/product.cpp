@@ -1,0 +1,154 @@
+#include "backends/cpu/product.h"
+
+namespace tendon::cpu {
+namespace {
+
+constexpr std::int64_t kColumnsAtOnce = 1024;  // of an epilogue row: 4 KB of residual on the stack
+constexpr std::int64_t kPackedFloats = 6
+                                       << 20;  // of x packed at once: 24 MB, what a large L3 keeps
+constexpr std::int64_t kTaskColumns = 128;     // 128 columns x 512 of K: 128 KB of bf16, in L2
+constexpr std::int64_t kTaskRows = 512;
+constexpr std::int64_t kRowsInPlace = 24;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Equal parts of at most `most`.
+std::int64_t even(std::int64_t count, std::int64_t most) {
+  return count > 0 ? ceil_div(count, ceil_div(count, most)) : 1;
+}
+
+}  // namespace
+
+void finish_row(const Kernels& k, const Epilogue& e, std::int64_t row, std::int64_t from,
+                std::span<float> c, const float* up) noexcept {
+  const auto n = static_cast<std::int64_t>(c.size());
+  float* x = c.data();
+  if (e.bias) k.add(x, e.bias + from, n);
+  if (e.act != Act::none) k.activate(e.act, x, n);
+  if (up) k.multiply(x, up, n);
+  if (e.gate) k.multiply(x, e.gate.row(row) + from, n);
+  if (e.residual) {
+    float residual[kColumnsAtOnce];
+    for (std::int64_t at = 0; at < n; at += kColumnsAtOnce) {
+      const std::int64_t count = std::min(kColumnsAtOnce, n - at);
+      k.load(e.residual.dtype(), e.residual.at(row, from + at), count, residual);
+      k.add(x + at, residual, count);
+    }
+  }
+  k.store(e.out.dtype(), x, n, e.out.at(row, from));
+}
+
+struct Product::Task {
+  std::int64_t first, from, rows;  // rows [first + from, ... + rows)
+  std::int64_t panel, panels;
+};
+
+Product::Product(Planner& planner, ProductSpec spec)
+    : s_(std::move(spec)), kernels_(&planner.kernels()) {
+  const std::int64_t m = s_.rows, n = s_.weight.n, k = s_.weight.k;
+  const std::int64_t sides = s_.up.n ? 2 : 1;
+  const double work = 2.0 * static_cast<double>(m * n * k * sides);
+  threads_ = planner.threads(work);
+  group_ = std::max<std::int64_t>(1, even(m, kernels_->rows(s_.weight.type)));
+  in_place_ =
+      !s_.source && s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 && m <= kRowsInPlace;
+  block_rows_ = in_place_ ? m : even(m, std::max(group_, kPackedFloats / k / group_ * group_));
+  block_rows_ = ceil_div(block_rows_, group_) * group_;
+
+  const std::int64_t panels = s_.weight.panels;
+  const std::int64_t wanted = threads_ == 1 ? 1 : 4 * threads_;
+  task_panels_ = std::max<std::int64_t>(1, kTaskColumns / kernels_->panel_columns);
+  task_panels_ = std::min(task_panels_, std::max<std::int64_t>(1, panels / wanted));
+  if (threads_ == 1) task_panels_ = std::min(panels, kTaskColumns / kernels_->panel_columns);
+  const std::int64_t across = ceil_div(panels, task_panels_);
+  task_rows_ = std::min(block_rows_, kTaskRows);
+  if (across < wanted) {
+    task_rows_ = std::min(task_rows_, ceil_div(block_rows_, ceil_div(wanted, across)));
+  }
+  task_rows_ = ceil_div(task_rows_, group_) * group_;
+
+  if (!in_place_) packed_ = planner.scratch_of<float>(block_rows_ * k);
+  tile_floats_ = task_rows_ * task_panels_ * kernels_->panel_columns * sides;
+  tiles_ = planner.scratch_of<float>(tile_floats_ * threads_);
+}
+
+void Product::pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept {
+  for (std::int64_t g = groups.begin; g < groups.end; ++g) {
+    const std::int64_t at = g * group_, count = std::min(group_, rows - at);
+    float* to = packed_ + at * s_.weight.k;
+    if (s_.source) {
+      s_.source->pack(first + at, count, group_, to);
+    } else if (s_.x.row_bytes() || count == 1) {
+      kernels_->pack_group(
+          {s_.x.dtype(), s_.x.row(first + at), s_.x.row_bytes(), count, s_.weight.k, group_, to});
+    } else {
+      for (std::int64_t r = 0; r < count; ++r) {
+        kernels_->pack_group(
+            {s_.x.dtype(), s_.x.row(first + at + r), 0, 1, s_.weight.k, group_, to + r});
+      }
+    }
+  }
+}
+
+void Product::multiply(const Task& t, const PackedMatrix& w, float* c) const noexcept {
+  ProductTile tile;
+  tile.a_row = in_place_ ? std::max<std::int64_t>(1, s_.x.row_bytes() / 4) : 0;
+  tile.a = in_place_ ? reinterpret_cast<const float*>(s_.x.row(t.from)) : packed_ + t.from * w.k;
+  tile.group = group_;
+  tile.rows = t.rows;
+  tile.k = w.k;
+  tile.b = w.data + t.panel * w.panel_bytes;
+  tile.panels = t.panels;
+  tile.panel_bytes = w.panel_bytes;
+  tile.type = w.type;
+  tile.c = c;
+  tile.c_row = task_panels_ * kernels_->panel_columns;
+  kernels_->multiply_tile(tile);
+}
+
+void Product::compute(const Task& t, float* tile) const noexcept {
+  const std::int64_t columns = task_panels_ * kernels_->panel_columns;
+  const std::int64_t from = t.panel * kernels_->panel_columns;
+  const std::int64_t n = std::min(t.panels * kernels_->panel_columns, s_.weight.n - from);
+  float* up = s_.up.n ? tile + task_rows_ * columns : nullptr;
+  multiply(t, s_.weight, tile);
+  if (up) multiply(t, s_.up, up);
+  for (std::int64_t r = 0; r < t.rows; ++r, tile += columns) {
+    if (up && s_.epilogue.up_bias) kernels_->add(up, s_.epilogue.up_bias + from, n);
+    finish_row(*kernels_, s_.epilogue, t.first + t.from + r, from,
+               {tile, static_cast<std::size_t>(n)}, up);
+    if (up) up += columns;
+  }
+}
+
+void Product::run_block(std::int64_t first, std::int64_t rows) noexcept {
+  const std::int64_t across = ceil_div(s_.weight.panels, task_panels_);
+  const std::int64_t tasks = across * ceil_div(rows, task_rows_);
+  const std::int64_t groups = ceil_div(rows, group_);
+  next_.store(0, std::memory_order_relaxed);
+  on_threads(threads_, [&](int thread, int threads) {
+    if (!in_place_) {
+      pack(first, rows, part(groups, thread, threads));
+      meet(threads);
+    }
+    float* tile = tiles_ + thread * tile_floats_;
+    for (;;) {
+      const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
+      if (i >= tasks) break;
+      const std::int64_t from = i / across * task_rows_, panel = i % across * task_panels_;
+      compute({first, from, std::min(task_rows_, rows - from), panel,
+               std::min(task_panels_, s_.weight.panels - panel)},
+              tile);
+    }
+  });
+}
+
+const char* Product::run() noexcept {
+  if (!s_.epilogue.gate.in_range(s_.rows)) return "gate: an index is outside its table";
+  for (std::int64_t first = 0; first < s_.rows; first += block_rows_) {
+    run_block(first, std::min(block_rows_, s_.rows - first));
+  }
+  return nullptr;
+}
+
+}  // namespace tendon::cpu

@@ -1,0 +1,136 @@
+// embed, gather_rows and copy: whole rows, converted where dtypes differ.
+#include <cstring>
+
+#include "backends/cpu/planner.h"
+
+namespace tendon::cpu {
+namespace {
+
+constexpr std::int64_t kPiece = 1024;
+
+bool floating(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
+
+// What Copy and GatherRows can turn into what: any into itself, floats into floats, integers into
+// floats.
+void require_convertible(DType from, DType to) {
+  require(from == to || (floating(to) && (floating(from) || from == DType::i32 ||
+                                          from == DType::u8 || from == DType::boolean)),
+          "the cpu backend does not convert {} to {}", name(from), name(to));
+}
+
+void move(const Kernels& k, DType from, const std::byte* src, DType to, std::byte* dst,
+          std::int64_t n) noexcept {
+  if (from == to) {
+    std::memcpy(dst, src, static_cast<std::size_t>(n) * size_of(to));
+    return;
+  }
+  float x[kPiece];
+  for (std::int64_t at = 0; at < n; at += kPiece) {
+    const std::int64_t count = std::min(kPiece, n - at);
+    const std::byte* piece = src + at * static_cast<std::int64_t>(size_of(from));
+    if (from == DType::i32) {
+      std::copy_n(reinterpret_cast<const std::int32_t*>(piece), count, x);
+    } else if (!floating(from)) {
+      std::copy_n(reinterpret_cast<const std::uint8_t*>(piece), count, x);
+    } else {
+      k.load(from, piece, count, x);
+    }
+    k.store(to, x, count, dst + at * static_cast<std::int64_t>(size_of(to)));
+  }
+}
+
+class MoveRows : public Step {
+ public:
+  MoveRows(Planner& planner, Value x, Value out, const std::int32_t* index)
+      : x_(planner.view(x)), out_(planner.view(out)), index_(index), kernels_(&planner.kernels()) {
+    require_convertible(x_.dtype(), out_.dtype());
+    threads_ = planner.threads(static_cast<double>(out_.rows() * out_.width()) * 2);
+    if (!index && x_.dense() && out_.dense()) {
+      const std::int64_t n = x_.rows() * x_.width();
+      const std::int64_t width = n % threads_ == 0 ? n / threads_ : n;
+      x_ = View(x_.data(), x_.dtype(), n / width, width);
+      out_ = View(out_.data(), out_.dtype(), n / width, width);
+    }
+  }
+
+  const char* run() noexcept override {
+    for (std::int64_t r = 0; index_ && r < out_.rows(); ++r) {
+      if (index_[r] >= x_.rows()) return "index: a row that x does not have";
+    }
+    split(threads_, out_.rows(), [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::int64_t from = index_ ? index_[r] : r;
+        if (from < 0) {
+          std::memset(out_.row(r), 0,
+                      static_cast<std::size_t>(out_.width()) * size_of(out_.dtype()));
+        } else {
+          move(*kernels_, x_.dtype(), x_.row(from), out_.dtype(), out_.row(r), out_.width());
+        }
+      }
+    });
+    return nullptr;
+  }
+
+ private:
+  View x_, out_;
+  const std::int32_t* index_;
+  const Kernels* kernels_;
+  int threads_;
+};
+
+class Embed : public Step {
+ public:
+  Embed(Planner& planner, const ops::Embed& op)
+      : ids_(planner.integers(op.ids)),
+        out_(planner.view(op.out)),
+        table_(planner.weights().table(op.table)),
+        scale_(op.scale),
+        kernels_(&planner.kernels()) {
+    const Weight& w = planner.trace().program().weight(op.table);
+    count_ = w.shape[0];
+    round_ = w.format == Format::bf16 && table_.dtype != DType::bf16;
+    row_ = planner.scratch_of<float>(out_.width());
+    narrow_ = planner.scratch_of<std::uint16_t>(out_.width());
+  }
+
+  const char* run() noexcept override {
+    const std::int64_t n = out_.width();
+    const std::int64_t row_bytes = n * static_cast<std::int64_t>(size_of(table_.dtype));
+    for (std::int64_t r = 0; r < out_.rows(); ++r) {
+      if (ids_[r] < 0 || ids_[r] >= count_) return "ids: one is outside the table";
+      kernels_->load(table_.dtype, table_.data + ids_[r] * row_bytes, n, row_);
+      if (round_) {
+        kernels_->store(DType::bf16, row_, n, narrow_);
+        kernels_->load(DType::bf16, narrow_, n, row_);
+      }
+      if (scale_ != 1.0f) kernels_->scale(row_, scale_, n);
+      kernels_->store(out_.dtype(), row_, n, out_.row(r));
+    }
+    return nullptr;
+  }
+
+ private:
+  const std::int32_t* ids_;
+  View out_;
+  RowsOfWeight table_;
+  float scale_;
+  bool round_;  // the file holds more than the format
+  const Kernels* kernels_;
+  std::int64_t count_;
+  float* row_;
+  std::uint16_t* narrow_;
+};
+
+}  // namespace
+
+void plan(Planner& planner, const ops::Embed& op) {
+  planner.add(std::make_unique<Embed>(planner, op));
+}
+void plan(Planner& planner, const ops::GatherRows& op) {
+  planner.add(std::make_unique<MoveRows>(planner, op.x, op.out, planner.integers(op.index)));
+}
+void plan(Planner& planner, const ops::Copy& op) {
+  planner.add(std::make_unique<MoveRows>(planner, op.x, op.out, nullptr));
+}
+
+}  // namespace tendon::cpu

@@ -1,0 +1,148 @@
+// Loops over one row. Included after simd.inl.
+
+template <class Each>
+TENDON_INLINE void for_each_vector(float* x, std::int64_t n, Each each) {
+  std::int64_t i = 0;
+  for (; i + W <= n; i += W) store(x + i, each(load(x + i), i, std::int64_t{W}));
+  if (i < n) store_part(x + i, each(load_part(x + i, n - i), i, n - i), n - i);
+}
+
+// p[i ..) with zeros past the end of the row, where `count` of W elements exist.
+TENDON_INLINE F at(const float* p, std::int64_t i, std::int64_t count) {
+  return count == W ? load(p + i) : load_part(p + i, count);
+}
+
+template <class Convert>
+TENDON_INLINE void load_halves(const std::uint16_t* src, std::int64_t n, float* dst,
+                               Convert convert) {
+  std::int64_t i = 0;
+  for (; i + W <= n; i += W) store(dst + i, convert(*reinterpret_cast<const LooseH*>(src + i)));
+  if (i == n) return;
+  H h{};
+  __builtin_memcpy(&h, src + i, static_cast<std::size_t>(n - i) * 2);
+  store_part(dst + i, convert(h), n - i);
+}
+
+template <class Convert>
+TENDON_INLINE void store_halves(const float* src, std::int64_t n, std::uint16_t* dst,
+                                Convert convert) {
+  std::int64_t i = 0;
+  for (; i + W <= n; i += W) *reinterpret_cast<LooseH*>(dst + i) = convert(load(src + i));
+  if (i == n) return;
+  const H h = convert(load_part(src + i, n - i));
+  __builtin_memcpy(dst + i, &h, static_cast<std::size_t>(n - i) * 2);
+}
+
+void load_row(DType from, const void* src, std::int64_t n, float* dst) {
+  const auto* halves = static_cast<const std::uint16_t*>(src);
+  switch (from) {
+    case DType::bf16:
+      return load_halves(halves, n, dst, [](H h) { return from_bf16(h); });
+    case DType::f16:
+      return load_halves(halves, n, dst, [](H h) { return from_f16(h); });
+    default:
+      __builtin_memcpy(dst, src, static_cast<std::size_t>(n) * 4);
+  }
+}
+
+void store_row(DType to, const float* src, std::int64_t n, void* dst) {
+  auto* halves = static_cast<std::uint16_t*>(dst);
+  switch (to) {
+    case DType::bf16:
+      return store_halves(src, n, halves, [](F f) { return to_bf16(f); });
+    case DType::f16:
+      return store_halves(src, n, halves, [](F f) { return to_f16(f); });
+    default:
+      __builtin_memcpy(dst, src, static_cast<std::size_t>(n) * 4);
+  }
+}
+
+void activate_row(Act act, float* x, std::int64_t n) {
+  using Index = std::int64_t;
+  switch (act) {
+    case Act::gelu_tanh:
+      return for_each_vector(x, n, [](F v, Index, Index) { return gelu_tanh(v); });
+    case Act::gelu_erf:
+      return for_each_vector(x, n, [](F v, Index, Index) { return gelu_erf(v); });
+    case Act::silu:
+      return for_each_vector(x, n, [](F v, Index, Index) { return silu(v); });
+    case Act::none:
+      return;
+  }
+}
+
+void add_row(float* x, const float* y, std::int64_t n) {
+  for_each_vector(x, n, [=](F v, std::int64_t i, std::int64_t c) { return v + at(y, i, c); });
+}
+
+void multiply_row(float* x, const float* y, std::int64_t n) {
+  for_each_vector(x, n, [=](F v, std::int64_t i, std::int64_t c) { return v * at(y, i, c); });
+}
+
+void scale_row(float* x, float factor, std::int64_t n) {
+  for_each_vector(x, n, [=](F v, std::int64_t, std::int64_t) { return v * factor; });
+}
+
+void add_scaled_row(float* x, const float* y, float factor, std::int64_t n) {
+  for_each_vector(x, n,
+                  [=](F v, std::int64_t i, std::int64_t c) { return v + factor * at(y, i, c); });
+}
+
+TENDON_INLINE float mean_of(const float* x, std::int64_t n) {
+  F s{};
+  std::int64_t i = 0;
+  for (; i + W <= n; i += W) s += load(x + i);
+  if (i < n) s += load_part(x + i, n - i);
+  return sum(s) / static_cast<float>(n);
+}
+
+TENDON_INLINE float mean_square(const float* x, std::int64_t n, float centre) {
+  F s{}, s1{};
+  std::int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    const F v = load(x + i) - centre, w = load(x + i + W) - centre;
+    s += v * v;
+    s1 += w * w;
+  }
+  float rest = 0;
+  for (; i < n; ++i) rest += (x[i] - centre) * (x[i] - centre);
+  return (sum(s + s1) + rest) / static_cast<float>(n);
+}
+
+void normalise_row(const NormRow& row) {
+  const float centre = row.centred ? mean_of(row.x, row.width) : 0.0f;
+  const float factor = 1.0f / __builtin_sqrtf(mean_square(row.x, row.width, centre) + row.eps);
+  const NormRow r = row;
+  for_each_vector(row.x, row.width, [=](F v, std::int64_t i, std::int64_t c) {
+    v = (v - centre) * factor;
+    if (r.weight) v = v * (r.weight_offset + at(r.weight, i, c));
+    if (r.bias) v = v + at(r.bias, i, c);
+    if (r.scale) v = v * (1.0f + at(r.scale, i, c));
+    if (r.shift) v = v + at(r.shift, i, c);
+    return v;
+  });
+}
+
+void rotate_row(ops::RopeStyle style, float* x, const float* cos, const float* sin,
+                std::int64_t half) {
+  if (style == ops::RopeStyle::split_half) {
+    float* y = x + half;
+    std::int64_t i = 0;
+    for (; i + W <= half; i += W) {
+      const F a = load(x + i), b = load(y + i), c = load(cos + i), s = load(sin + i);
+      store(x + i, a * c - b * s);
+      store(y + i, b * c + a * s);
+    }
+    for (; i < half; ++i) {
+      const float a = x[i], b = y[i];
+      x[i] = a * cos[i] - b * sin[i];
+      y[i] = b * cos[i] + a * sin[i];
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < half; ++i) {
+    const float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = a * cos[i] - b * sin[i];
+    x[2 * i + 1] = b * cos[i] + a * sin[i];
+  }
+}

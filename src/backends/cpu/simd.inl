@@ -1,0 +1,140 @@
+// Vectors of W floats by the compiler's own extension, and what fp32 kernels need of them. Included
+// inside the anonymous namespace of each instruction set's file, so that no symbol is shared
+// between them; W is TENDON_VECTOR_WIDTH. Nothing of the standard library is instantiated here for
+// that reason.
+
+constexpr int W = TENDON_VECTOR_WIDTH;
+typedef float F __attribute__((vector_size(W * 4)));
+typedef std::int32_t I __attribute__((vector_size(W * 4)));
+typedef std::uint32_t U __attribute__((vector_size(W * 4)));
+typedef std::uint16_t H __attribute__((vector_size(W * 2)));
+typedef float LooseF __attribute__((vector_size(W * 4), aligned(4), may_alias));
+typedef std::uint32_t LooseU __attribute__((vector_size(W * 4), aligned(4), may_alias));
+typedef std::uint16_t LooseH __attribute__((vector_size(W * 2), aligned(2), may_alias));
+
+#define TENDON_INLINE __attribute__((always_inline)) inline
+
+TENDON_INLINE F splat(float x) { return x - F{}; }  // minus 0: exact, so folded away
+TENDON_INLINE F load(const float* p) { return *reinterpret_cast<const LooseF*>(p); }
+TENDON_INLINE void store(float* p, F v) { *reinterpret_cast<LooseF*>(p) = v; }
+TENDON_INLINE F bits(U u) { return reinterpret_cast<F>(u); }
+TENDON_INLINE U bits(F f) { return reinterpret_cast<U>(f); }
+TENDON_INLINE F larger(F a, F b) { return a > b ? a : b; }
+TENDON_INLINE F smaller(F a, F b) { return a < b ? a : b; }
+
+// The first n < W elements, zeros behind them.
+TENDON_INLINE F load_part(const float* p, std::int64_t n) {
+  F v{};
+  __builtin_memcpy(&v, p, static_cast<std::size_t>(n) * 4);
+  return v;
+}
+TENDON_INLINE void store_part(float* p, F v, std::int64_t n) {
+  __builtin_memcpy(p, &v, static_cast<std::size_t>(n) * 4);
+}
+
+TENDON_INLINE float sum(F v) {
+  float s = 0;
+  for (int i = 0; i < W; ++i) s += v[i];
+  return s;
+}
+
+TENDON_INLINE F from_bf16(H h) { return bits(__builtin_convertvector(h, U) << 16); }
+TENDON_INLINE H to_bf16(F f) {
+  const U u = bits(f);
+  const U rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const U quiet = (u >> 16) | 0x40u;
+  const U nan = reinterpret_cast<U>((u & 0x7fffffffu) > 0x7f800000u);
+  return __builtin_convertvector((rounded & ~nan) | (quiet & nan), H);
+}
+
+TENDON_INLINE F from_f16(H h) {
+  F f;
+#if TENDON_VECTOR_WIDTH == 16
+  f = _mm512_cvtph_ps(reinterpret_cast<__m256i>(h));
+#elif TENDON_VECTOR_WIDTH == 8
+  f = _mm256_cvtph_ps(reinterpret_cast<__m128i>(h));
+#else
+  for (int i = 0; i < W; ++i) f[i] = f16_to_f32(h[i]);
+#endif
+  return f;
+}
+TENDON_INLINE H to_f16(F f) {
+#if TENDON_VECTOR_WIDTH == 16
+  return reinterpret_cast<H>(_mm512_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+#elif TENDON_VECTOR_WIDTH == 8
+  return reinterpret_cast<H>(_mm256_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+#else
+  H h;
+  for (int i = 0; i < W; ++i) h[i] = f32_to_f16(f[i]);
+  return h;
+#endif
+}
+
+// e^x to 2 ulp (Cephes expf: e^x = 2^n e^r, |r| <= ln2 / 2). Below -87.3 it is 0, above 88.3 it
+// stays finite, which all its uses here want.
+TENDON_INLINE F exponential(F x) {
+  const F low = splat(-87.33f);
+  const F clamped = smaller(larger(x, low), splat(88.37f));
+  const F magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const F shifted = clamped * 1.44269504f + magic;
+  const F n = shifted - magic;
+  const F r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  F p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const F scaled = bits(bits(p) + (bits(shifted) << 23));
+  return x < low ? F{} : scaled;
+}
+
+TENDON_INLINE F silu(F x) { return x / (1.0f + exponential(-x)); }
+
+// 0.5 x (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3).
+TENDON_INLINE F gelu_tanh(F x) {
+  const F u = x * (x * x * 0.044715f + 1.0f);
+  return x / (1.0f + exponential(u * -1.5957691216057308f));
+}
+
+// erfc(z), z >= 0, to 1e-6 relative (Cephes ndtrf.c).
+TENDON_INLINE F complementary_error(F z) {
+  const F y = z * z;
+  F t = splat(7.853861353153693e-5f);
+  t = t * y - 8.010193625184903e-4f;
+  t = t * y + 5.188327685732524e-3f;
+  t = t * y - 2.685381193529856e-2f;
+  t = t * y + 1.128358514861418e-1f;
+  t = t * y - 3.761262582423300e-1f;
+  t = t * y + 1.128379165726710f;
+  const F near = 1.0f - z * t;
+  const F q = 1.0f / larger(z, splat(0.5f));
+  const F w = q * q;
+  F p = splat(2.326819970068386e-2f);
+  p = p * w - 1.387039388740657e-1f;
+  p = p * w + 3.687424674597105e-1f;
+  p = p * w - 5.824733027278666e-1f;
+  p = p * w + 6.210004621745983e-1f;
+  p = p * w - 4.944515323274145e-1f;
+  p = p * w + 3.404879937665872e-1f;
+  p = p * w - 2.741127028184656e-1f;
+  p = p * w + 5.638259427386472e-1f;
+  F r = splat(-1.047766399936249e1f);
+  r = r * w + 1.297719955372516e1f;
+  r = r * w - 7.495518717768503f;
+  r = r * w + 2.921019019210786f;
+  r = r * w - 1.015265279202700f;
+  r = r * w + 4.218463358204948e-1f;
+  r = r * w - 2.820767439740514e-1f;
+  r = r * w + 5.641895067754075e-1f;
+  const F far = exponential(-y) * q * (z < splat(2.0f) ? p : r);
+  return z < splat(1.0f) ? near : far;
+}
+
+// 0.5 x (1 + erf(x / sqrt 2)), by erfc so that the negative side keeps its relative accuracy.
+TENDON_INLINE F gelu_erf(F x) {
+  const F z = (x < F{} ? -x : x) * 0.70710678118f;
+  const F tail = 0.5f * complementary_error(z);
+  return x * (x < F{} ? tail : 1.0f - tail);
+}
