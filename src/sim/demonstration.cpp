@@ -1,6 +1,7 @@
 #include "sim/demonstration.h"
 
 #include "sim/expert.h"
+#include "sim/prompt.h"
 #include "sim/random.h"
 
 namespace tendon::sim {
@@ -11,7 +12,7 @@ constexpr int kAfterLift = 12;        // ticks kept once the cube is up
 constexpr double kTremble = 0.006;    // rad, on every joint, every tick
 constexpr double kPushChance = 0.07;  // a tick
 constexpr double kPush = 0.035;       // rad, per joint
-constexpr std::uint64_t kDisturbanceSeed = 0xD157;
+constexpr std::uint64_t kDisturbanceSeed = 0xD157, kWordSeed = 0x30D5;
 
 // Noise on the commands: a tremble, and now and then a push of 2 to 5 ticks.
 class Disturbance {
@@ -77,12 +78,23 @@ void keep_target(const World& world, int target, Demonstration& out) {
 
 }  // namespace
 
+std::vector<std::string> all_prompts() {
+  std::vector<std::string> prompts;
+  for (const std::string_view wording : kWordings) {
+    for (const std::string_view colour : kColourNames) {
+      prompts.push_back(filled(wording, "{colour}", colour));
+    }
+  }
+  return prompts;
+}
+
 Demonstration demonstrate(World& world, std::uint64_t seed, std::uint64_t number,
                           double table_speed) {
   Episode episode = draw_episode(seed, number, number % 10 < 4 ? Start::normal : Start::wild);
   episode.table_speed = table_speed;
   world.reset(episode);
   Disturbance disturbance(seed, number);
+  Random words(seed ^ kWordSeed, number);
   Demonstration out;
   int after = 0;
   for (int tick = 0; tick < kMostTicks && after <= kAfterLift; ++tick) {
@@ -93,9 +105,11 @@ Demonstration demonstrate(World& world, std::uint64_t seed, std::uint64_t number
     append(out.fields[kAction], command.joints);
     out.fields[kAction].push_back(static_cast<float>(command.gripper));
     keep_target(world, episode.target, out);
+    const int wording = words.index(static_cast<int>(kWordings.size()));
+    const int colour = episode.cubes[episode.target].colour;
     append(out.fields[kEpisode],
-           std::array<double, 2>{static_cast<double>(number),
-                                 static_cast<double>(episode.cubes[episode.target].colour)});
+           std::array{static_cast<double>(number),
+                      static_cast<double>(wording * kColourNames.size() + colour)});
     ++out.frames;
     world.step(disturbance.applied_to(command));
     if (world.held_up() == episode.target) ++after;

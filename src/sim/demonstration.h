@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,7 +20,7 @@ enum Field {
   kState,      // joints, gripper opening
   kAction,     // the undisturbed expert's: joint targets, gripper
   kTarget,   // the named cube's centre: from the grasp point in the hand's frame, and in the world
-  kEpisode,  // number, index of the named colour
+  kEpisode,  // number, index into all_prompts()
   kFields
 };
 inline constexpr std::array<std::string_view, kFields> kFieldNames = {
@@ -32,6 +33,9 @@ struct Demonstration {
   bool succeeded = false;                          // lifted the target and no other cube
   std::array<std::vector<float>, kFields> fields;  // [frames, width]
 };
+
+// Every prompt of the data: kWordings in each colour.
+std::vector<std::string> all_prompts();
 
 // Episode `number` of `seed`: 4 in 10 start where policies are judged, the others anywhere; every
 // second one is pushed about.

@@ -9,28 +9,28 @@ int absent_colour(const Episode& episode) {
   return colour;
 }
 
-std::string filled(std::string_view wording, std::string_view place, int colour) {
-  std::string text(wording);
-  text.replace(text.find(place), place.size(), kColourNames[colour]);
-  return text;
-}
-
 bool holds(std::string_view text, std::string_view place) {
   return text.find(place) != std::string_view::npos;
 }
 
 }  // namespace
 
+std::string filled(std::string_view wording, std::string_view place, std::string_view word) {
+  std::string text(wording);
+  return text.replace(text.find(place), place.size(), word);
+}
+
 Instruction instruct(Episode& episode, std::string_view wording, int number) {
   if (holds(wording, "{colour}")) {
-    return {filled(wording, "{colour}", episode.cubes[episode.target].colour), episode.target};
+    return {filled(wording, "{colour}", kColourNames[episode.cubes[episode.target].colour]),
+            episode.target};
   }
   if (holds(wording, "{other}")) {
     const int other = (episode.target + 1 + number % 2) % kCubes;
-    return {filled(wording, "{other}", episode.cubes[other].colour), other};
+    return {filled(wording, "{other}", kColourNames[episode.cubes[other].colour]), other};
   }
   if (holds(wording, "{absent}")) {
-    return {filled(wording, "{absent}", absent_colour(episode)), -1};
+    return {filled(wording, "{absent}", kColourNames[absent_colour(episode)]), -1};
   }
   const int colour = colour_in(wording);
   if (colour >= 0) {

@@ -9,15 +9,11 @@
 #include <vector>
 
 #include "sim/interval.h"
+#include "sim/prompt.h"
 #include "sim/recording.h"
 #include "tendon/tendon.h"
 
 namespace tendon::sim {
-
-// The wordings the policy was trained with; episode i gets the i-th, in turn.
-inline constexpr std::array<std::string_view, 6> kWordings = {
-    "pick up the {colour} block", "lift the {colour} block",   "grab the {colour} block",
-    "take the {colour} cube",     "pick up the {colour} cube", "lift the {colour} cube"};
 
 // A policy's inference, as tendon::Policy::infer does it.
 using Infer = std::function<Status(const Observation&, const InferOptions&, Chunk&)>;

@@ -1,6 +1,6 @@
 // Training data from the simulation: the expert at work, disturbed, as poses to be drawn later.
 //   demo_data --out DIR [--episodes N --seed S --threads N --table-speed M/S]
-// Writes one .npy an array, a row a frame, and the scene as scene.xml.
+// Writes one .npy an array, a row a frame, the scene (scene.xml) and the prompts (prompts.txt).
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -71,6 +71,8 @@ void write(const Settings& settings, const std::vector<Demonstration>& done) {
     write_npy(settings.out / (std::string(kFieldNames[field]) + ".npy"), all, {frames, width});
   }
   std::ofstream(settings.out / "scene.xml") << kSceneMjcf;
+  std::ofstream prompts(settings.out / "prompts.txt");
+  for (const std::string& prompt : all_prompts()) prompts << prompt << '\n';
   std::printf("%zu frames of %zu episodes, expert succeeds in %.2f %%\n", frames, done.size(),
               100.0 * static_cast<double>(successes) / static_cast<double>(done.size()));
 }
