@@ -16,11 +16,15 @@ for target in "${targets[@]}"; do
   seeds=()
   [[ -d tests/fuzz/$name ]] && seeds=("tests/fuzz/$name")
   mkdir -p "$corpus"
-  echo "== $name, $seconds s"
-  if ! UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" "$corpus" "${seeds[@]}" \
+  log=$build/findings/$name.log
+  if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" "$corpus" "${seeds[@]}" \
       -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
-      -artifact_prefix="$build/findings/$name-"; then
-    echo "== $name failed; the input is in $build/findings"
+      -artifact_prefix="$build/findings/$name-" >"$log" 2>&1; then
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    echo "$name: nothing found in $runs runs, $seconds s"
+  else
+    tail -n 60 "$log"
+    echo "$name: FAILED; the input is in $build/findings"
     failed=$((failed + 1))
   fi
 done
