@@ -9,8 +9,9 @@
 
 namespace tendon::shapes {
 
-// Above this an op is left to benchmarks and to machines that multiply quickly.
-inline constexpr double kLargeFlops = 2e8;
+// Above these an op is left to benchmarks and to machines that multiply quickly: multiply-adds of a
+// product are cheap, elements of the other ops (a tanh in fp64, say) are not.
+inline constexpr double kLargeFlops = 2e8, kLargeElements = 5e5;
 
 // How operands lie in their buffers.
 enum class Layout : std::uint8_t {

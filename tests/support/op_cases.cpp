@@ -1,5 +1,7 @@
 #include "support/op_cases.h"
 
+#include <algorithm>
+
 #include "support/record_case.h"
 
 namespace tendon::support {
@@ -18,6 +20,8 @@ constexpr CaseDtypes kAll[] = {
 };
 constexpr CaseDtypes kIntegers[] = {{"i32", DType::i32, DType::i32, Format::f32}};
 
+constexpr double kSmall = 0.02;  // size up to which all mixes are tested
+
 OpCase make_case(std::string name, const CaseDtypes& dtypes,
                  std::function<void(CaseBuilder&)> record) {
   OpCase c{std::move(name), dtypes, std::move(record), {}};
@@ -28,15 +32,15 @@ OpCase make_case(std::string name, const CaseDtypes& dtypes,
 }
 
 template <class Table, class Record, class Dtypes>
-void append(std::vector<OpCase>& cases, std::string_view op, const Table& rows, const Dtypes& dtypes,
-            Record record_row) {
+void append(std::vector<OpCase>& cases, std::string_view op, const Table& rows,
+            const Dtypes& dtypes, Record record_row) {
   for (const auto& row : rows) {
     for (const CaseDtypes& d : dtypes) {
       std::string name = std::string(op) + "/" + row.name + "/" + d.name;
       OpCase c =
           make_case(std::move(name), d, [&row, record_row](CaseBuilder& b) { record_row(b, row); });
-      const bool usual = std::string_view(d.name) == kF32.name || std::string_view(d.name) == kBf16.name;
-      if (!c.large() || usual || d.in == DType::i32) cases.push_back(std::move(c));
+      const bool usual = d.name == std::string_view("f32") || d.name == std::string_view("bf16");
+      if (usual || c.size() < kSmall || d.in == DType::i32) cases.push_back(std::move(c));
     }
   }
 }
@@ -81,6 +85,14 @@ void append_pictures(std::vector<OpCase>& all) {
 }
 
 }  // namespace
+
+double OpCase::size() const {
+  static constexpr std::string_view kProducts[] = {"linear", "gated_linear", "conv2d", "attention",
+                                                   "qkv_rope"};
+  const bool product =
+      std::find(std::begin(kProducts), std::end(kProducts), op()) != std::end(kProducts);
+  return cost.flops / (product ? shapes::kLargeFlops : shapes::kLargeElements);
+}
 
 CaseProgram OpCase::make() const {
   CaseBuilder builder(name, dtypes, CaseBuilder::Fill::make);

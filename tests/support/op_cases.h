@@ -18,7 +18,8 @@ struct OpCase {
   Cost cost;
 
   std::string_view op() const { return std::string_view(name).substr(0, name.find('/')); }
-  bool large() const { return cost.flops + cost.bytes > shapes::kLargeFlops; }
+  bool large() const { return size() > 1; }
+  double size() const;  // in units of the largest that tests run
   CaseProgram make() const;
 };
 
