@@ -27,8 +27,8 @@ namespace {
 
 // The white space of Unicode, as a PCRE2 class body: its own \s counts U+180E too, the originals'
 // does not.
-constexpr std::string_view kSpaces =
-    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view kSpaces = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a})"
+                                     R"(\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
 std::string spell_out_spaces(std::string_view pattern) {
   std::string out;

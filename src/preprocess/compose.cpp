@@ -51,26 +51,23 @@ void Composer::place(const ImageView& camera_image, const Camera& camera, const 
   }
 }
 
-void Composer::place(const float* in, int height, int width, const Camera& camera,
-                     const Picture& layout, float* picture) {
-  const std::ptrdiff_t pixels = std::ptrdiff_t{height} * width;
+void Composer::place(const FloatView& in, const Camera& camera, const Picture& layout,
+                     float* picture) {
+  const std::ptrdiff_t pixels = std::ptrdiff_t{in.height} * in.width;
   planes_.resize(pixels * 3);
   for (std::ptrdiff_t i = 0; i < pixels; ++i) {
     const std::ptrdiff_t from = camera.turn == Turn::half ? pixels - 1 - i : i;
-    for (int c = 0; c < 3; ++c) planes_[c * pixels + i] = in[3 * from + c];
+    for (int c = 0; c < 3; ++c) planes_[c * pixels + i] = in.data[3 * from + c];
   }
   const bool boxed = rule_ != ResizeRule::squash_float;
-  const Letterbox box = boxed ? letterbox(height, width, camera.height, camera.width)
+  const Letterbox box = boxed ? letterbox(in.height, in.width, camera.height, camera.width)
                               : Letterbox{camera.height, camera.width, 0, 0};
   const std::ptrdiff_t plane = std::ptrdiff_t{box.height} * box.width;
   resized_.resize(plane * 3);
-  if (boxed) {
-    resizer_.resize_planes(planes_.data(), height, width, box.height, box.width, resized_.data(),
-                           box.width, plane);
-  } else {
-    resizer_.resize_planes_antialiased(planes_.data(), height, width, box.height, box.width,
-                                       resized_.data(), box.width, plane);
-  }
+  const FloatView planes{planes_.data(), in.height, in.width};
+  const FloatSpan resized{resized_.data(), box.height, box.width};
+  boxed ? resizer_.resize_planes(planes, resized)
+        : resizer_.resize_planes_antialiased(planes, resized);
   const bool dark = rule_ == ResizeRule::letterbox_float_dark;
   const float low = dark ? -1.0f : 0.0f;
   for (int y = 0; y < camera.height; ++y) {

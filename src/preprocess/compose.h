@@ -21,8 +21,7 @@ class Composer {
 
   // Float rules: `in` [h, w, 3] with values in [0,1] into `picture` of the same layout, before the
   // pixel rule.
-  void place(const float* in, int height, int width, const Camera& camera, const Picture& layout,
-             float* picture);
+  void place(const FloatView& in, const Camera& camera, const Picture& layout, float* picture);
 
  private:
   ResizeRule rule_;

@@ -142,23 +142,29 @@ ImageBuffer read_image(const std::filesystem::path& file) {
   return decode_image(std::as_bytes(std::span(bytes)), file.string());
 }
 
+namespace {
+
+// False: libpng gave up. Only trivially destructible objects may live in this frame.
+bool write_png_image(png_structp png, png_infop info, const ImageView& image) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_set_IHDR(png, info, image.width, image.height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(png, info);
+  for (int y = 0; y < image.height; ++y) png_write_row(png, image.row(y));
+  png_write_end(png, nullptr);
+  return true;
+}
+
+}  // namespace
+
 std::vector<std::byte> encode_png(const ImageView& image) {
   std::vector<std::byte> out;
   PngSource source{};
   png_structp png =
       png_create_write_struct(PNG_LIBPNG_VER_STRING, &source, on_png_error, on_png_warning);
   png_infop info = png ? png_create_info_struct(png) : nullptr;
-  bool good = info != nullptr;
-  if (good && setjmp(png_jmpbuf(png))) {
-    good = false;
-  } else if (good) {
-    png_set_write_fn(png, &out, append_png_bytes, nullptr);
-    png_set_IHDR(png, info, image.width, image.height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_write_info(png, info);
-    for (int y = 0; y < image.height; ++y) png_write_row(png, image.row(y));
-    png_write_end(png, nullptr);
-  }
+  if (info != nullptr) png_set_write_fn(png, &out, append_png_bytes, nullptr);
+  const bool good = info != nullptr && write_png_image(png, info, image);
   png_destroy_write_struct(&png, &info);
   require(good, "encoding a PNG of {}x{} failed: {}", image.width, image.height, source.message);
   return out;

@@ -26,13 +26,8 @@ void assign_cameras(const ImageRules& rules, std::span<const ImageInput> images,
 void collect_state(const Contract& contract, std::span<const VectorInput> vectors,
                    std::vector<double>& state);
 
-struct FloatView {
-  const float* data;  // [height, width, 3] in [0,1]
-  int height, width;
-};
-
-// An input in the form that the resize rules take. Results live until the next call. One per
-// thread.
+// An input in the form that the resize rules take. Floats are [height, width, 3] in [0,1]. Results
+// live until the next call. One per thread.
 class ImageReader {
  public:
   ImageView bytes(const ImageInput& input, ChannelOrder order);

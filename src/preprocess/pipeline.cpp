@@ -58,8 +58,8 @@ void Preprocessor::State::picture_from(const Picture& layout,
   if (is_float(contract.images.resize)) {
     out.values.resize(size);
     for (std::size_t i = 0; i < given.size(); ++i) {
-      const FloatView in = reader.floats(*given[i], contract.images.channels);
-      composer.place(in.data, in.height, in.width, layout.cameras[i], layout, out.values.data());
+      composer.place(reader.floats(*given[i], contract.images.channels), layout.cameras[i], layout,
+                     out.values.data());
     }
     apply_pixel_rule(contract.images, out.values);
     return;

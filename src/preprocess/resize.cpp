@@ -99,9 +99,9 @@ struct Resizer::State {
   void row(const std::uint8_t* in, std::ptrdiff_t stride, const Filter& f, int i, int bytes,
            std::uint8_t* out) const {
 #if defined(__x86_64__)
-    if (avx2) return resize_detail::rows_avx2(in, stride, f.taps(), i, bytes, out);
+    if (avx2) return resize_detail::rows_avx2({in, stride, bytes}, f.taps(), i, out);
 #endif
-    resize_detail::rows(in, stride, f.taps(), i, bytes, out);
+    resize_detail::rows({in, stride, bytes}, f.taps(), i, out);
   }
 };
 
@@ -153,47 +153,55 @@ Lerp lerp_at(int i, int inputs, int outputs) {
 
 }  // namespace
 
-void Resizer::resize_planes(const float* in, int in_height, int in_width, int height, int width,
-                            float* out, std::ptrdiff_t out_stride, std::ptrdiff_t out_plane) {
-  for (int c = 0; c < 3; ++c, in += std::ptrdiff_t{in_height} * in_width, out += out_plane) {
-    for (int y = 0; y < height; ++y) {
-      const Lerp v = lerp_at(y, in_height, height);
-      const float* a = in + std::ptrdiff_t{v.i0} * in_width;
-      const float* b = in + std::ptrdiff_t{v.i1} * in_width;
-      for (int x = 0; x < width; ++x) {
-        const Lerp h = lerp_at(x, in_width, width);
+void Resizer::resize_planes(const FloatView& in, const FloatSpan& out) {
+  const float* plane = in.data;
+  float* to = out.data;
+  for (int c = 0; c < 3; ++c, plane += std::ptrdiff_t{in.height} * in.width) {
+    for (int y = 0; y < out.height; ++y) {
+      const Lerp v = lerp_at(y, in.height, out.height);
+      const float* a = plane + std::ptrdiff_t{v.i0} * in.width;
+      const float* b = plane + std::ptrdiff_t{v.i1} * in.width;
+      for (int x = 0; x < out.width; ++x) {
+        const Lerp h = lerp_at(x, in.width, out.width);
         const float top = (1 - h.f) * a[h.i0] + h.f * a[h.i1];
         const float bottom = (1 - h.f) * b[h.i0] + h.f * b[h.i1];
-        out[y * out_stride + x] = (1 - v.f) * top + v.f * bottom;
+        *to++ = (1 - v.f) * top + v.f * bottom;
       }
     }
   }
 }
 
-void Resizer::resize_planes_antialiased(const float* in, int in_height, int in_width, int height,
-                                        int width, float* out, std::ptrdiff_t out_stride,
-                                        std::ptrdiff_t out_plane) {
-  const Filter& across = state_->filter(in_width, width);
-  const Filter& down = state_->filter(in_height, height);
-  state_->planes.resize(static_cast<std::size_t>(in_height) * width);
-  for (int c = 0; c < 3; ++c, in += std::ptrdiff_t{in_height} * in_width, out += out_plane) {
-    for (int y = 0; y < in_height; ++y) {
-      for (int x = 0; x < width; ++x) {
-        const float* p = in + std::ptrdiff_t{y} * in_width + across.first[x];
-        const float* w = across.weight.data() + std::ptrdiff_t{x} * across.width;
-        float sum = 0;
-        for (int k = 0; k < across.count[x]; ++k) sum += p[k] * w[k];
-        state_->planes[static_cast<std::size_t>(y) * width + x] = sum;
+namespace {
+
+// Sum of `count` values `step` apart.
+float weighted(const float* p, std::ptrdiff_t step, const float* w, int count) {
+  float sum = 0;
+  for (int k = 0; k < count; ++k) sum += p[k * step] * w[k];
+  return sum;
+}
+
+}  // namespace
+
+void Resizer::resize_planes_antialiased(const FloatView& in, const FloatSpan& out) {
+  const Filter& across = state_->filter(in.width, out.width);
+  const Filter& down = state_->filter(in.height, out.height);
+  std::vector<float>& narrow = state_->planes;
+  narrow.resize(static_cast<std::size_t>(in.height) * out.width);
+  const float* plane = in.data;
+  float* to = out.data;
+  for (int c = 0; c < 3; ++c, plane += std::ptrdiff_t{in.height} * in.width) {
+    for (int y = 0; y < in.height; ++y) {
+      const float* row = plane + std::ptrdiff_t{y} * in.width;
+      for (int x = 0; x < out.width; ++x) {
+        narrow[static_cast<std::size_t>(y) * out.width + x] =
+            weighted(row + across.first[x], 1, &across.weight[std::size_t(x) * across.width],
+                     across.count[x]);
       }
     }
-    for (int y = 0; y < height; ++y) {
-      const float* w = down.weight.data() + std::ptrdiff_t{y} * down.width;
-      for (int x = 0; x < width; ++x) {
-        const float* p = state_->planes.data() + std::ptrdiff_t{down.first[y]} * width + x;
-        float sum = 0;
-        for (int k = 0; k < down.count[y]; ++k) sum += p[std::ptrdiff_t{k} * width] * w[k];
-        out[y * out_stride + x] = sum;
-      }
+    for (int y = 0; y < out.height; ++y) {
+      const float* top = narrow.data() + std::ptrdiff_t{down.first[y]} * out.width;
+      const float* w = &down.weight[std::size_t(y) * down.width];
+      for (int x = 0; x < out.width; ++x) *to++ = weighted(top + x, out.width, w, down.count[y]);
     }
   }
 }

@@ -23,13 +23,10 @@ class Resizer {
   void resize(const ImageView& in, int height, int width, std::uint8_t* out,
               std::ptrdiff_t out_stride);
 
-  // Same shapes in f32 planes [3, h, w] (plane `in` is dense). PyTorch's interpolate(bilinear,
-  // align_corners false), without and with antialias.
-  void resize_planes(const float* in, int in_height, int in_width, int height, int width,
-                     float* out, std::ptrdiff_t out_stride, std::ptrdiff_t out_plane);
-  void resize_planes_antialiased(const float* in, int in_height, int in_width, int height,
-                                 int width, float* out, std::ptrdiff_t out_stride,
-                                 std::ptrdiff_t out_plane);
+  // f32 planes [3, h, w] by PyTorch's interpolate(bilinear, align_corners false), without and with
+  // antialias.
+  void resize_planes(const FloatView& in, const FloatSpan& out);
+  void resize_planes_antialiased(const FloatView& in, const FloatSpan& out);
 
  private:
   struct State;

@@ -31,13 +31,12 @@ void columns(const std::uint8_t* in, const Taps& taps, std::uint8_t* out) {
   }
 }
 
-void rows(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
-          std::uint8_t* out) {
-  const std::uint8_t* first = in + taps.first[i] * stride;
+void rows(const RowSource& in, const Taps& taps, int i, std::uint8_t* out) {
+  const std::uint8_t* first = in.data + taps.first[i] * in.stride;
   const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
-  for (int x = 0; x < bytes; ++x) {
+  for (int x = 0; x < in.bytes; ++x) {
     std::int32_t sum = kHalf;
-    for (int k = 0; k < taps.count[i]; ++k) sum += first[k * stride + x] * weight[k];
+    for (int k = 0; k < taps.count[i]; ++k) sum += first[k * in.stride + x] * weight[k];
     out[x] = to_byte(sum);
   }
 }

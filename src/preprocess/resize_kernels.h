@@ -17,13 +17,17 @@ struct Taps {
 
 // One row of RGB bytes [inputs * 3] -> [outputs * 3].
 void columns(const std::uint8_t* in, const Taps& taps, std::uint8_t* out);
-// Output row i of `bytes` bytes from rows `stride` apart.
-void rows(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
-          std::uint8_t* out);
+// Rows of `bytes` bytes, `stride` apart.
+struct RowSource {
+  const std::uint8_t* data;
+  std::ptrdiff_t stride;
+  int bytes;
+};
+// Output row i.
+void rows(const RowSource& in, const Taps& taps, int i, std::uint8_t* out);
 
 // The same built for AVX2; call only where the processor has it.
 void columns_avx2(const std::uint8_t* in, const Taps& taps, std::uint8_t* out);
-void rows_avx2(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
-               std::uint8_t* out);
+void rows_avx2(const RowSource& in, const Taps& taps, int i, std::uint8_t* out);
 
 }  // namespace tendon::resize_detail

@@ -60,21 +60,20 @@ void columns_avx2(const std::uint8_t* in, const Taps& taps, std::uint8_t* out) {
   columns(in, rest, out + std::ptrdiff_t{i} * 3);
 }
 
-void rows_avx2(const std::uint8_t* in, std::ptrdiff_t stride, const Taps& taps, int i, int bytes,
-               std::uint8_t* out) {
-  const std::uint8_t* first = in + taps.first[i] * stride;
+void rows_avx2(const RowSource& in, const Taps& taps, int i, std::uint8_t* out) {
+  const std::uint8_t* first = in.data + taps.first[i] * in.stride;
   const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
   int x = 0;
-  for (; x + 8 <= bytes; x += 8) {
+  for (; x + 8 <= in.bytes; x += 8) {
     __m256i sum = _mm256_set1_epi32(kHalf);
     for (int k = 0; k < taps.count[i]; ++k) {
-      const auto* p = reinterpret_cast<const __m128i*>(first + k * stride + x);
+      const auto* p = reinterpret_cast<const __m128i*>(first + k * in.stride + x);
       const __m256i pixels = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
       sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(pixels, _mm256_set1_epi32(weight[k])));
     }
     _mm_storel_epi64(reinterpret_cast<__m128i*>(out + x), to_bytes(sum));
   }
-  if (x < bytes) rows(in + x, stride, taps, i, bytes - x, out + x);
+  if (x < in.bytes) rows({in.data + x, in.stride, in.bytes - x}, taps, i, out + x);
 }
 
 }  // namespace tendon::resize_detail
