@@ -15,5 +15,6 @@ struct Context {
 using AddCommand = void (*)(CLI::App& app, Context& context);
 
 void add_check(CLI::App& app, Context& context);
+void add_rollout(CLI::App& app, Context& context);
 
 }  // namespace tendon::cli

@@ -9,7 +9,7 @@ namespace {
 
 using namespace tendon::cli;
 
-constexpr AddCommand kCommands[] = {add_check};
+constexpr AddCommand kCommands[] = {add_check, add_rollout};
 
 }  // namespace
 

@@ -1,0 +1,161 @@
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "cli/command.h"
+#include "sim/rollout.h"
+#include "sim/world.h"
+#include "tendon/tendon.h"
+
+namespace tendon::cli {
+namespace {
+
+struct Options {
+  std::string model, task = "pick_block", blank, record;
+  LoadOptions load;
+  sim::RolloutOptions how;
+  bool as_json = false;
+};
+
+constexpr const char* kFooter =
+    "In --prompt, {colour} is the target's, {other} another one's on the table, {absent} one that "
+    "is not there; a colour in plain words makes its block the target.\n"
+    "Example: tendon rollout assets/pick_block --episodes 20 --record episode.gif";
+
+double milliseconds(double seconds) { return seconds * 1e3; }
+
+nlohmann::json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
+  const int n = static_cast<int>(result.episodes.size());
+  const sim::Interval rate = result.rate();
+  nlohmann::json lifts = nlohmann::json::array();
+  for (const sim::EpisodeOutcome& episode : result.episodes) {
+    lifts.push_back({{"prompt", episode.prompt},
+                     {"target", episode.target},
+                     {"named", episode.named},
+                     {"lifted", episode.lifted},
+                     {"ticks", episode.ticks}});
+  }
+  return {{"episodes", n},
+          {"successes", result.successes()},
+          {"others", result.others()},
+          {"originals", result.originals()},
+          {"nothing", n - result.successes() - result.others()},
+          {"rate", static_cast<double>(result.successes()) / n},
+          {"interval", {rate.low, rate.high}},
+          {"mean_ticks", result.mean_ticks()},
+          {"latency_ms",
+           {{"p50", milliseconds(result.latency(0.5))},
+            {"p90", milliseconds(result.latency(0.9))},
+            {"p99", milliseconds(result.latency(0.99))},
+            {"max", milliseconds(result.latency(1))}}},
+          {"inferences", result.latencies.size()},
+          {"seconds", result.seconds},
+          {"fingerprint", fmt::format("{:016x}", result.fingerprint)},
+          {"device", policy.device},
+          {"dtype", policy.dtype},
+          {"weights", policy.weights_fingerprint},
+          {"physics", sim::physics_version()},
+          {"list", lifts}};
+}
+
+void print_row(const char* name, int count, int all) {
+  fmt::print("  {:<32} {:>4} of {} ({:.1f} %)\n", name, count, all, 100.0 * count / all);
+}
+
+void print_table(const sim::RolloutResult& result, const PolicyInfo& policy) {
+  const int n = static_cast<int>(result.episodes.size());
+  const sim::Interval rate = result.rate();
+  print_row("the named block was picked up", result.successes(), n);
+  fmt::print("  {:<32} {:.1f} to {:.1f} %\n", "  with 95 % confidence", 100 * rate.low,
+             100 * rate.high);
+  print_row("another block", result.others(), n);
+  print_row("nothing in time", n - result.successes() - result.others(), n);
+  if (result.mean_ticks() > 0) {
+    fmt::print("  {:<32} {:.1f} ticks, {:.2f} s\n", "time to pick up", result.mean_ticks(),
+               result.mean_ticks() / sim::kControlHz);
+  }
+  fmt::print("  {:<32} p50 {:.2f}, p90 {:.2f}, p99 {:.2f}, max {:.2f} ms ({} calls, {} {})\n",
+             "one inference", milliseconds(result.latency(0.5)), milliseconds(result.latency(0.9)),
+             milliseconds(result.latency(0.99)), milliseconds(result.latency(1)),
+             result.latencies.size(), policy.device, policy.dtype);
+  fmt::print("  {:<32} {:.1f} s, fingerprint {:016x}\n", "all episodes", result.seconds,
+             result.fingerprint);
+}
+
+// One line that is written over: only where someone watches.
+void show_progress(sim::RolloutOptions& how) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  const auto successes = std::make_shared<int>(0);
+  how.progress = [successes, all = how.episodes](int done, const sim::EpisodeOutcome& outcome) {
+    *successes += outcome.success();
+    fmt::print(stderr, "\r{} of {} episodes, {} picked up what was named {}", done, all, *successes,
+               done == all ? "\n" : "");
+    std::fflush(stderr);
+  };
+}
+
+void run(Options& o, Context& context) {
+  o.how.blanked = {o.blank == "base" || o.blank == "both", o.blank == "wrist" || o.blank == "both"};
+  std::optional<sim::Recording> recording;
+  if (!o.record.empty()) {
+    recording.emplace(o.record);
+    o.how.recording = &*recording;
+  }
+  show_progress(o.how);
+  Policy policy = load(o.model, o.load);
+  const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& how,
+                                     Chunk& chunk) { return policy.infer(seen, how, chunk); };
+  const sim::RolloutResult result = sim::rollout(infer, o.how);
+  if (o.as_json) {
+    fmt::print("{}\n", to_json(result, policy.info()).dump(1));
+  } else {
+    print_table(result, policy.info());
+    if (recording) fmt::print("  {:<32} {}\n", "pictures", recording->path());
+  }
+  context.exit_code = 0;
+}
+
+void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
+  command.add_option("--episodes", how.episodes, "how many")->check(CLI::PositiveNumber);
+  command.add_option("--seed", how.seed, "of scenes and noise");
+  command.add_option("--execute", how.execute, "ticks between inferences")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--steps", how.steps, "denoising steps; 0: the contract's");
+  command.add_option("--delay", how.delay, "ticks by which each chunk comes late")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--table-speed", how.table_speed, "m/s, towards the middle");
+  command.add_option("--ticks", how.most_ticks, "an episode's end, 20 a second")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--prompt", how.prompt, "wording; empty: the trained ones in turn");
+  command.add_option("--record-episodes", how.recorded, "how many the pictures show");
+}
+
+}  // namespace
+
+void add_rollout(CLI::App& app, Context& context) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("rollout", "let a policy drive the simulated arm and count successes");
+  command->add_option("model", o->model, "checkpoint folder")->required();
+  command->add_option("--task", o->task, "what the arm is to do")
+      ->check(CLI::IsMember({"pick_block"}));
+  add_loop_options(*command, o->how);
+  command->add_option("--blank", o->blank, "cameras the policy gets in black")
+      ->check(CLI::IsMember({"base", "wrist", "both"}));
+  command->add_option("--record", o->record, "pictures of the first episode: .png or .gif");
+  command->add_option("--device", o->load.device, "cpu, cuda or reference");
+  command->add_option("--dtype", o->load.dtype, "f32 or bf16; empty: as the checkpoint")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("--threads", o->load.threads, "CPU threads, 0 for all");
+  command->add_flag("--json", o->as_json, "print the result as JSON");
+  command->footer(kFooter);
+  command->callback([o, &context] { run(*o, context); });
+}
+
+}  // namespace tendon::cli
