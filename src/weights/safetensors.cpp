@@ -196,6 +196,25 @@ void SafetensorsWriter::finish() {
   file_.commit();
 }
 
+void write_safetensors(const fs::path& path, std::vector<StoredTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  constexpr std::size_t kStep = 16u << 20;
+  std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
+    const std::size_t wide = size_of(a.dtype), other = size_of(b.dtype);
+    return wide != other ? wide > other : a.name < b.name;
+  });
+  std::vector<TensorSpec> specs;
+  for (const StoredTensor& t : tensors) specs.push_back({t.name, t.dtype, t.shape, ""});
+  SafetensorsWriter writer(path, specs, metadata);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto bytes = tensors[i].bytes;
+    for (std::size_t at = 0; at < bytes.size(); at += kStep) {
+      writer.write(i, at, bytes.subspan(at, std::min(kStep, bytes.size() - at)));
+    }
+  }
+  writer.finish();
+}
+
 void write_safetensors_index(const fs::path& folder,
                              const std::map<std::string, std::string>& weight_map,
                              std::uint64_t total_size) {

@@ -70,6 +70,10 @@ class SafetensorsWriter {
   AtomicFile file_;
 };
 
+// Copies tensors into a file, those of the largest elements first, then by name, as others do.
+void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
+                       const std::map<std::string, std::string>& metadata);
+
 // `model.safetensors.index.json` for shards in `folder`: tensor name -> file name.
 void write_safetensors_index(const std::filesystem::path& folder,
                              const std::map<std::string, std::string>& weight_map,
