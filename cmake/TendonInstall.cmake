@@ -1,0 +1,22 @@
+# What others use: the command, libtendon.so with the public headers, and the CMake package `tendon`
+# with the target tendon::tendon.
+include(CMakePackageConfigHelpers)
+
+add_library(tendon_library SHARED $<TARGET_OBJECTS:tendon_engine>)
+target_link_libraries(tendon_library PRIVATE tendon_engine)
+target_include_directories(tendon_library INTERFACE
+                           $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(tendon_library INTERFACE cxx_std_20)
+set_target_properties(tendon_library PROPERTIES
+  EXPORT_NAME tendon OUTPUT_NAME tendon LINKER_LANGUAGE CXX
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+
+install(TARGETS tendon_library EXPORT tendonTargets)
+install(TARGETS tendon)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/tendon DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tendon)
+install(EXPORT tendonTargets NAMESPACE tendon:: DESTINATION ${package} FILE tendonConfig.cmake)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/tendonConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/tendonConfigVersion.cmake DESTINATION ${package})

@@ -1,0 +1,25 @@
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status OUTPUT_VARIABLE output
+                  ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    list(JOIN ARGV " " command)
+    message(FATAL_ERROR "${command}\n${output}\nexit status ${status}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+run(${CMAKE_COMMAND} -S ${EXAMPLES} -B ${WORK}/examples -G Ninja -DCMAKE_CXX_COMPILER=${COMPILER}
+    -DCMAKE_PREFIX_PATH=${WORK}/prefix)
+run(${CMAKE_COMMAND} --build ${WORK}/examples)
+run(${WORK}/prefix/bin/tendon synth pi05 --size mini --out ${WORK}/model)
+run(${WORK}/examples/hello_policy ${WORK}/model)
+if(NOT output MATCHES "[0-9]+ actions of [0-9]+ numbers")
+  message(FATAL_ERROR "hello_policy printed:\n${output}")
+endif()
+execute_process(COMMAND ${WORK}/examples/hello_policy ${WORK}/absent RESULT_VARIABLE status
+                ERROR_VARIABLE output)
+if(NOT status EQUAL 2 OR NOT output MATCHES "absent")
+  message(FATAL_ERROR "an absent checkpoint: exit status ${status}\n${output}")
+endif()
