@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "backends/cpu/cpu.h"
 #include "backends/reference/reference.h"
 #include "support/op_cases.h"
 
@@ -43,6 +44,8 @@ class OpTest : public testing::TestWithParam<std::string> {};
 TEST_P(OpTest, ReferenceInFp32) {
   expect_all(GetParam(), *make_reference({.accumulate = Accumulate::f32}));
 }
+
+TEST_P(OpTest, Cpu) { expect_all(GetParam(), *make_cpu()); }
 
 INSTANTIATE_TEST_SUITE_P(Ops, OpTest, testing::ValuesIn(op_names()),
                          [](const auto& info) { return info.param; });

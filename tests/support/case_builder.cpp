@@ -71,10 +71,17 @@ Value CaseBuilder::reals(const Shape& shape) {
   return trace().buffer(buffer(DType::f32, shape, Role::input));
 }
 
-Value CaseBuilder::integers(const Shape& shape, const std::vector<std::int32_t>& values) {
+Value CaseBuilder::integers(const Shape& shape,
+                            const std::function<std::int64_t(std::int64_t)>& element) {
   const BufferRef ref = buffer(DType::i32, shape, Role::output);
-  made_.contents.back().resize(values.size() * sizeof(std::int32_t));
-  std::memcpy(made_.contents.back().data(), values.data(), made_.contents.back().size());
+  if (fill_ == Fill::make) {
+    std::vector<std::int32_t> values;
+    for (std::int64_t i = 0; i < shape.numel(); ++i) {
+      values.push_back(static_cast<std::int32_t>(element(i)));
+    }
+    made_.contents.back().resize(values.size() * sizeof(std::int32_t));
+    std::memcpy(made_.contents.back().data(), values.data(), made_.contents.back().size());
+  }
   return trace().buffer(ref);
 }
 
@@ -84,15 +91,9 @@ Value CaseBuilder::integers_out(const Shape& shape) {
 
 RowTable CaseBuilder::table(std::int64_t width, Index index, std::int64_t B, std::int64_t S) {
   RowTable table{reals({kTableRows, 2 * width + 3}), Value{}, width + 1};
-  const auto scattered = [&](std::int64_t count) {
-    std::vector<std::int32_t> rows;
-    for (std::int64_t i = 0; i < count; ++i) {
-      rows.push_back(static_cast<std::int32_t>((3 * i + 2) % kTableRows));
-    }
-    return integers({count}, rows);
-  };
-  if (index == Index::by_sample) table.rows = scattered(B);
-  if (index == Index::by_row) table.rows = scattered(B * S);
+  const auto scattered = [](std::int64_t i) { return (3 * i + 2) % kTableRows; };
+  if (index == Index::by_sample) table.rows = integers({B}, scattered);
+  if (index == Index::by_row) table.rows = integers({B * S}, scattered);
   if (index == Index::iteration) table.rows = trace().iteration();
   return table;
 }
@@ -136,7 +137,7 @@ WeightRef CaseBuilder::factor(std::int64_t width) {
 WeightRef CaseBuilder::embedding(const Shape& shape, DType raw_dtype) {
   Weight weight = generated(next_name(), shape, 1.0f, 0.0f);
   weight.format = dtypes_.weights;
-  if (raw_dtype != DType::f64) {
+  if (raw_dtype != DType::f64 && fill_ == Fill::make) {
     // What the file holds is what read() gives.
     std::vector<float> values = units(weight.name, shape.numel());
     if (raw_dtype == DType::bf16) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,7 +45,7 @@ class CaseBuilder {
 
   // Dense.
   Value reals(const Shape& shape);  // f32
-  Value integers(const Shape& shape, const std::vector<std::int32_t>& values);
+  Value integers(const Shape& shape, const std::function<std::int64_t(std::int64_t)>& element);
   Value integers_out(const Shape& shape);
 
   enum class Index : std::uint8_t { none, by_sample, by_row, iteration };

@@ -39,9 +39,4 @@ struct OpResult {
 // `iteration` is 2 in the run.
 OpResult run_op_case(const OpCase& op_case, Backend& backend);
 
-// Bound on `error` of results of a dtype; row_error may be kRowBound times as large.
-double error_bound(DType dtype);
-inline constexpr double kRowBound =
-    2.5;  // rows of few elements differ by a whole unit in the last place
-
 }  // namespace tendon::support

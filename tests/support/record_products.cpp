@@ -102,11 +102,8 @@ ops::Attention::Keys keys(CaseBuilder& b, const shapes::Attention& s, int piece)
   keys.k = b.input_heads({s.B, width, s.Hk, s.Dh});
   keys.v = b.input_heads({s.B, width, s.Hk, s.Dh});
   if (s.lengths[piece][0] >= 0) {
-    std::vector<std::int32_t> lengths;
-    for (std::int64_t i = 0; i < s.B; ++i) {
-      lengths.push_back(static_cast<std::int32_t>(s.lengths[piece][i > 0 ? 1 : 0]));
-    }
-    keys.length = b.integers({s.B}, lengths);
+    keys.length =
+        b.integers({s.B}, [&](std::int64_t i) { return s.lengths[piece][i > 0 ? 1 : 0]; });
   }
   if (s.parts & (piece == 0 ? kBias : kGate)) keys.bias = b.reals({s.B, width});
   return keys;
@@ -137,11 +134,7 @@ void record(CaseBuilder& b, const shapes::QkvRope& s) {
   if (!(s.parts & kNoRotation)) {
     op.cos = b.reals({s.S + 5, s.Dh / 2});
     op.sin = b.reals({s.S + 5, s.Dh / 2});
-    std::vector<std::int32_t> positions;
-    for (std::int64_t i = 0; i < s.S; ++i) {
-      positions.push_back(static_cast<std::int32_t>((3 * i + 1) % (s.S + 5)));
-    }
-    op.positions = b.integers({s.S}, positions);
+    op.positions = b.integers({s.S}, [&](std::int64_t i) { return (3 * i + 1) % (s.S + 5); });
   }
   b.layout(s.layout);
   if (heads > 0) op.q = b.output_heads({s.B, s.S, s.H, s.Dh});

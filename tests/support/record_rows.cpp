@@ -21,15 +21,12 @@ Modulation modulation(CaseBuilder& b, const Norm& s) {
   return m;
 }
 
-// `count` row numbers of `rows`, some negative where `gaps`.
+// Numbers below `rows` in no order; some negative where there are gaps.
 enum class Gaps : std::uint8_t { none, some };
-std::vector<std::int32_t> scattered(std::int64_t count, std::int64_t rows, Gaps gaps) {
-  std::vector<std::int32_t> index;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const bool gap = gaps == Gaps::some && i % 3 == 1;
-    index.push_back(gap ? -1 : static_cast<std::int32_t>((i * 7 + 3) % rows));
-  }
-  return index;
+auto scattered(std::int64_t rows, Gaps gaps = Gaps::none) {
+  return [rows, gaps](std::int64_t i) -> std::int64_t {
+    return gaps == Gaps::some && i % 3 == 1 ? -1 : (i * 7 + 3) % rows;
+  };
 }
 
 Shape shape_of(const Plane& s) { return {s.B, s.S, s.D}; }
@@ -62,12 +59,12 @@ void record_layer_norm(CaseBuilder& b, const Norm& s) {
 void record(CaseBuilder& b, const shapes::Rope& s) {
   b.layout(s.layout);
   const bool shared = s.positions == shapes::Rope::Positions::shared;
-  const std::int64_t table = s.S + 5, count = shared ? s.S : s.B * s.S;
+  const std::int64_t table = s.S + 5;
   const Shape positions = shared ? Shape{s.S} : Shape{s.B, s.S};
   b.trace().add(ops::Rope{.x = b.input_heads({s.B, s.S, s.H, s.Dh}),
                           .cos = b.reals({table, s.Dh / 2}),
                           .sin = b.reals({table, s.Dh / 2}),
-                          .positions = b.integers(positions, scattered(count, table, Gaps::none)),
+                          .positions = b.integers(positions, scattered(table)),
                           .style = s.style,
                           .out = b.output_heads({s.B, s.S, s.H, s.Dh})});
 }
@@ -77,11 +74,10 @@ namespace {
 void embed(CaseBuilder& b, const Plane& s, DType raw) {
   b.layout(s.layout);
   constexpr std::int64_t kVocabulary = 37;
-  b.trace().add(
-      ops::Embed{.ids = b.integers({s.B, s.S}, scattered(s.B * s.S, kVocabulary, Gaps::none)),
-                 .table = b.embedding({kVocabulary, s.D}, raw),
-                 .scale = 45.254834f,
-                 .out = b.output(shape_of(s))});
+  b.trace().add(ops::Embed{.ids = b.integers({s.B, s.S}, scattered(kVocabulary)),
+                           .table = b.embedding({kVocabulary, s.D}, raw),
+                           .scale = 45.254834f,
+                           .out = b.output(shape_of(s))});
 }
 
 }  // namespace
@@ -147,24 +143,22 @@ void record_axpy_table(CaseBuilder& b, const Plane& s) {
 
 void record_select(CaseBuilder& b, const Plane& s) {
   b.layout(s.layout);
-  std::vector<std::int32_t> mask;
-  for (std::int64_t i = 0; i < s.B * s.S; ++i) mask.push_back(i % 3 == 1 ? 0 : 1);
   const Value yes = b.input(shape_of(s)), no = b.input(shape_of(s));
-  b.trace().add(ops::Select{b.integers({s.B * s.S}, mask), yes, no, b.output(shape_of(s))});
+  b.trace().add(ops::Select{b.integers({s.B * s.S}, scattered(2)), yes, no, b.output(shape_of(s))});
 }
 
 void record_gather_rows(CaseBuilder& b, const Plane& s) {
   b.layout(s.layout);
   const std::int64_t rows = s.B * s.S + 3;
   const Value x = b.input(shape_of(s));
-  const Value index = b.integers({rows}, scattered(rows, s.B * s.S, Gaps::some));
+  const Value index = b.integers({rows}, scattered(s.B * s.S, Gaps::some));
   b.trace().add(ops::GatherRows{x, index, b.output({1, rows, s.D})});
 }
 
 void record_gather_integers(CaseBuilder& b, const Plane& s) {
   const std::int64_t rows = s.B * s.S;
-  const Value x = b.integers({rows, s.D}, scattered(rows * s.D, 1000, Gaps::none));
-  const Value index = b.integers({rows}, scattered(rows, rows, Gaps::some));
+  const Value x = b.integers({rows, s.D}, scattered(1000));
+  const Value index = b.integers({rows}, scattered(rows, Gaps::some));
   b.trace().add(ops::GatherRows{x, index, b.integers_out({rows, s.D})});
 }
 
@@ -176,8 +170,8 @@ void record_copy(CaseBuilder& b, const Plane& s) {
 }
 
 void record_copy_integers(CaseBuilder& b, const Plane& s) {
-  const Value x = b.integers(shape_of(s), scattered(shape_of(s).numel(), 1000, Gaps::some));
-  b.trace().add(ops::Copy{x, b.integers_out(shape_of(s))}, "same");
+  const Value x = b.integers(shape_of(s), scattered(1000, Gaps::some));
+  b.trace().add(ops::Copy{x, b.integers_out(shape_of(s))});
 }
 
 void record_space_to_depth(CaseBuilder& b, const Picture& s) {

@@ -11,9 +11,11 @@ namespace {
 
 constexpr std::byte kPoison{0xff};  // all bits set: NaN in every floating dtype, -1 in i32
 constexpr int kIteration = 2;
+// Rows of few elements may differ by a whole unit in the last place.
+constexpr double kRowBound = 2.5;
 
-// Rounding the result once leaves half a unit in the last place at most, 0.29 on average; a bound
-// leaves room for one more rounding inside (of a fused op's parts, of attention's weights).
+// A result rounded once from a sum in fp32 differs from the reference's by a unit in the last place
+// here and there; attention may round its weights to the dtype of the values.
 double unit_bound(DType dtype) {
   switch (dtype) {
     case DType::bf16:
@@ -32,7 +34,10 @@ double case_bound(const Op& op, const Trace& trace, Value output) {
   if (const auto* attention = std::get_if<ops::Attention>(&op)) {
     bound = std::max(bound, unit_bound(trace.dtype(attention->keys[0].v)));
   }
-  return bound;
+  // Their definitions round what a kernel need not, or the other way round.
+  const bool fused =
+      std::holds_alternative<ops::GatedLinear>(op) || std::holds_alternative<ops::QkvRope>(op);
+  return fused ? 1.75 * bound : bound;
 }
 
 class Comparison {
@@ -140,8 +145,6 @@ void compare(const Op& op, const Comparison& comparison, const Trace& trace, OpR
 }
 
 }  // namespace
-
-double error_bound(DType dtype) { return unit_bound(dtype); }
 
 OpResult run_op_case(const OpCase& op_case, Backend& backend) {
   OpResult result;
