@@ -1,0 +1,89 @@
+// Products through cuBLASLt: the algorithm of each shape is measured once while planning, validated, and
+// remembered in a file.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/context.h"
+#include "base/dtype.h"
+
+namespace tendon::cuda {
+
+// out[b] = act(x[b] W^T + bias) + residual[b]; x [m, k], W [n, k] dense, out and residual [m, n] with
+// row strides. bf16 or f32 inputs, fp32 accumulation (true fp32 for f32 inputs).
+struct GemmShape {
+  int m = 0, n = 0, k = 0, batches = 1;
+  std::int64_t x_stride = 0, x_batch = 0, out_stride = 0, out_batch = 0;
+  std::int64_t residual_stride = 0, residual_batch = 0;
+  DType in = DType::bf16, out = DType::bf16;
+  enum class Epilogue : std::uint8_t { none, bias, gelu_bias } epilogue = Epilogue::none;
+  enum class Residual : std::uint8_t { none, added } residual = Residual::none;
+  int alignment = 16;  // bytes, of all operands
+  std::string str() const;
+};
+
+struct GemmOperands {
+  const void* x = nullptr;
+  const void* weight = nullptr;
+  const void* bias = nullptr;  // in the dtype of out
+  const void* residual = nullptr;
+  void* out = nullptr;
+};
+
+class GemmLibrary;
+
+class Gemm {
+ public:
+  // Throws Error where the library refuses.
+  void run(const GemmOperands& operands, cudaStream_t stream) const;
+
+ private:
+  friend class GemmLibrary;
+  Gemm(GemmLibrary& library, const GemmShape& shape);
+  cublasStatus_t launch(const GemmOperands& o, const cublasLtMatmulAlgo_t& algorithm,
+                        cudaStream_t stream) const;
+
+  GemmLibrary* library_;
+  GemmShape shape_;
+  MatmulDesc description_;
+  MatrixLayout a_, b_, c_, d_;
+  cublasLtMatmulAlgo_t algorithm_{};
+};
+
+class GemmLibrary {
+ public:
+  // `cache` may be empty. Reads it where device and library versions agree.
+  GemmLibrary(const Device& device, std::filesystem::path cache);
+
+  // The gemm of a shape, measured with these weights where no earlier choice is known.
+  const Gemm& get(const GemmShape& shape, const void* weight);
+  // Writes the cache where anything new was measured. Best effort.
+  void save() const;
+  std::size_t measured() const { return measured_; }
+
+ private:
+  friend class Gemm;
+  static constexpr std::size_t kWorkspace = 32u << 20;
+  std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Gemm& gemm) const;
+  void choose(Gemm& gemm, const void* weight);
+  void measure(Gemm& gemm, const void* weight);
+  double time(const Gemm& gemm, const GemmOperands& o, const cublasLtMatmulAlgo_t& algorithm);
+  bool valid(const Gemm& gemm, const GemmOperands& o, const cublasLtMatmulAlgo_t& algorithm);
+  std::string header() const;
+
+  Device device_;
+  std::filesystem::path cache_;
+  BlasLt handle_;
+  DeviceMemory workspace_, scratch_, verdict_;
+  Stream stream_;
+  Event start_, stop_;
+  std::map<std::string, std::unique_ptr<Gemm>> gemms_;
+  std::map<std::string, std::string> known_;  // shape -> algorithm in hex
+  std::size_t measured_ = 0;
+};
+
+}  // namespace tendon::cuda

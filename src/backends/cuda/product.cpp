@@ -1,0 +1,138 @@
+#include "backends/cuda/product.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace tendon::cuda {
+namespace {
+
+using device::RowsView;
+
+int alignment_of(const RowsView& v) {
+  const std::uint64_t unit = size_of(v.dtype);
+  const std::uint64_t all = reinterpret_cast<std::uintptr_t>(v.data) |
+                            static_cast<std::uint64_t>(v.row_stride) * unit |
+                            (v.rows == v.count ? 0 : static_cast<std::uint64_t>(v.batch_stride) * unit);
+  return static_cast<int>(std::min<std::uint64_t>(16, all & (~all + 1)));
+}
+
+// Rows of a batch such that every view has one row stride and one batch stride.
+int batch_rows(std::initializer_list<const RowsView*> views) {
+  int rows = 0;
+  for (const RowsView* v : views) {
+    if (!v->data || v->rows == v->count) continue;
+    require(rows == 0 || rows == v->rows, "product: batches of {} and of {} rows", rows, v->rows);
+    rows = v->rows;
+  }
+  return rows;
+}
+
+std::int64_t batch_stride(const RowsView& v, int rows) {
+  return v.rows == v.count ? rows * v.row_stride : v.batch_stride;
+}
+
+std::int64_t row_stride(const RowsView& v) {
+  return std::max<std::int64_t>(v.row_stride, v.width);
+}
+
+RowsView dense(void* data, DType dtype, int count, int width) {
+  return {data, dtype, count, width, count, 0, width};
+}
+
+GemmShape shape_of(const Product& p, const ProductExtras& extras, const RowsView& x,
+                   const RowsView& out) {
+  GemmShape s;
+  const int rows = batch_rows({&x, &out, &extras.residual});
+  s.m = rows ? rows : out.count;
+  s.batches = out.count / s.m;
+  s.n = p.n, s.k = p.k;
+  s.in = p.in, s.out = out.dtype;
+  s.x_stride = row_stride(x), s.out_stride = row_stride(out);
+  s.alignment = std::min(alignment_of(x), alignment_of(out));
+  s.alignment = std::min(s.alignment, p.k * static_cast<int>(size_of(p.in)) % 16 ? 2 : 16);
+  s.epilogue = extras.epilogue;
+  if (s.batches > 1) s.x_batch = batch_stride(x, s.m), s.out_batch = batch_stride(out, s.m);
+  if (extras.residual.data) {
+    s.residual = GemmShape::Residual::added;
+    s.residual_stride = row_stride(extras.residual);
+    if (s.batches > 1) s.residual_batch = batch_stride(extras.residual, s.m);
+    s.alignment = std::min(s.alignment, alignment_of(extras.residual));
+  }
+  if (p.in == DType::f32) s.alignment = std::max(s.alignment, 4);
+  return s;
+}
+
+// x in the dtype of the weight: as it lies, or converted into temporary memory.
+struct Input {
+  RowsView view;
+  Scratch scratch;
+  const void* get() const { return view.data ? view.data : scratch.get(); }
+};
+
+Input input(Planner& planner, const Product& p) {
+  Input in{p.x, p.scratch_x};
+  if (p.x.dtype == p.in) return in;
+  const std::size_t elements =
+      static_cast<std::size_t>(p.x.count) * static_cast<std::size_t>(p.x.width);
+  in.scratch = planner.scratch(elements * size_of(p.in));
+  planner.launch([view = p.x, to = in.scratch, dtype = p.in](cudaStream_t stream) {
+    launch_convert(view, to.get(), dtype, stream);
+  });
+  in.view = dense(nullptr, p.in, p.x.count, p.x.width);
+  return in;
+}
+
+}  // namespace
+
+DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
+  const bool half = planner.trace().dtype(x) == DType::bf16 &&
+                    planner.trace().program().weight(weight).format == Format::bf16;
+  return half ? DType::bf16 : DType::f32;
+}
+
+bool library_finishes(const Planner& planner, const Finish& f, Value value, DType in) {
+  const Trace& t = planner.trace();
+  const DType out = t.dtype(value);
+  if (out != DType::f32 && !(out == DType::bf16 && in == DType::bf16)) return false;
+  if (f.residual && t.dtype(f.residual) != out) return false;
+  const bool half = f.bias && t.program().weight(f.bias).format == Format::bf16;
+  if (f.bias && out == DType::bf16 && !half) return false;
+  if (f.act == Act::none) return true;
+  return f.act == Act::gelu_tanh && f.bias && !f.residual && out == DType::bf16;
+}
+
+ProductExtras library_extras(Planner& planner, const Finish& f, Value out) {
+  ProductExtras extras{.residual = planner.rows(f.residual)};
+  if (!f.bias) return extras;
+  extras.epilogue = f.act == Act::gelu_tanh ? GemmShape::Epilogue::gelu_bias
+                                            : GemmShape::Epilogue::bias;
+  extras.bias = planner.trace().dtype(out) == DType::bf16
+                    ? planner.weights().vector_bf16(f.bias)
+                    : static_cast<const void*>(planner.weights().vector(f.bias));
+  return extras;
+}
+
+void plan_product(Planner& planner, const Product& p, const ProductExtras& extras) {
+  const void* weight = p.joined ? p.joined : planner.weights().matrix(p.weight, p.in);
+  const Input x = input(planner, p);
+  const Gemm& gemm = planner.shared().gemms->get(shape_of(p, extras, x.view, p.out), weight);
+  planner.launch([&gemm, x, weight, extras, out = p.out.data](cudaStream_t stream) {
+    gemm.run({x.get(), weight, extras.bias, extras.residual.data, out}, stream);
+  });
+}
+
+Scratch plan_product_to_scratch(Planner& planner, const Product& p, DType dtype) {
+  const void* weight = p.joined ? p.joined : planner.weights().matrix(p.weight, p.in);
+  const std::size_t count = static_cast<std::size_t>(p.x.count);
+  const Scratch acc = planner.scratch(count * static_cast<std::size_t>(p.n) * size_of(dtype));
+  const Input x = input(planner, p);
+  const RowsView out = dense(nullptr, dtype, p.x.count, p.n);
+  const Gemm& gemm = planner.shared().gemms->get(shape_of(p, {}, x.view, out), weight);
+  planner.launch([&gemm, acc, x, weight](cudaStream_t stream) {
+    gemm.run({x.get(), weight, nullptr, nullptr, acc.get()}, stream);
+  });
+  return acc;
+}
+
+}  // namespace tendon::cuda

@@ -1,0 +1,158 @@
+// After the product of q, k and v: norms, rotation and each result to its place, one CTA a token.
+#include "backends/cuda/device/rotate.cuh"
+#include "backends/cuda/product.h"
+
+namespace tendon::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Section {
+  device::RowsView out;  // rows are heads of tokens; data null: not wanted
+  const float* norm = nullptr;
+  int first = 0, heads = 0, rotated = 0;
+};
+
+struct Args {
+  const void* all = nullptr;  // [tokens, n]
+  DType dtype = DType::bf16;
+  const float* bias = nullptr;
+  int n = 0, width = 0;  // of a head
+  float eps = 1e-6f;
+  device::Rotation rotation;
+  Section section[3];
+};
+
+__device__ float block_sum(float v) {
+  __shared__ float sums[kThreads / 32];
+  v = device::warp_sum(v);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = v;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kThreads / 32; ++i) sum += sums[i];
+  return sum;
+}
+
+template <int V>
+__device__ void add_bias(const Args& a, int first, int half, int i, float (&x)[V], float (&y)[V]) {
+  if (!a.bias) return;
+  float c[V], d[V];
+  device::load_pairs<V>(a.bias + first, 0, DType::f32, half, i, a.rotation.interleaved, c, d);
+#pragma unroll
+  for (int j = 0; j < V; ++j) x[j] += c[j], y[j] += d[j];
+}
+
+template <int V>
+__global__ void finish_kernel(Args a) {
+  const int token = blockIdx.x, half = a.width / 2, per_head = half / V;
+  const int64_t base = int64_t{token} * a.n;
+  for (int which = 0; which < 3; ++which) {
+    const Section& s = a.section[which];
+    if (!s.out.data) continue;
+    const int chunks = s.heads * per_head;
+    float x[V], y[V], scale = 1.0f;
+    if (s.norm) {
+      float sum = 0;
+      for (int c = threadIdx.x; c < chunks; c += kThreads) {
+        const int head = s.first + c / per_head * a.width, i = c % per_head * V;
+        device::load_pairs<V>(a.all, base + head, a.dtype, half, i, a.rotation.interleaved, x, y);
+        add_bias<V>(a, head, half, i, x, y);
+#pragma unroll
+        for (int j = 0; j < V; ++j) sum += x[j] * x[j] + y[j] * y[j];
+      }
+      scale = rsqrtf(block_sum(sum) / static_cast<float>(s.heads * a.width) + a.eps);
+    }
+    for (int c = threadIdx.x; c < chunks; c += kThreads) {
+      const int h = c / per_head, head = s.first + h * a.width, i = c % per_head * V;
+      device::load_pairs<V>(a.all, base + head, a.dtype, half, i, a.rotation.interleaved, x, y);
+      add_bias<V>(a, head, half, i, x, y);
+      if (s.norm) {
+        float w[V], z[V];
+        device::load_pairs<V>(s.norm + h * a.width, 0, DType::f32, half, i, a.rotation.interleaved,
+                              w, z);
+#pragma unroll
+        for (int j = 0; j < V; ++j) x[j] *= scale * w[j], y[j] *= scale * z[j];
+      }
+      if (s.rotated) device::rotate<V>(a.rotation, token, half, i, x, y);
+      device::store_pairs<V>(s.out.data, s.out.offset(token * s.heads + h), s.out.dtype, half, i,
+                             a.rotation.interleaved, x, y);
+    }
+  }
+}
+
+Section section(Planner& planner, Value out, WeightRef norm, int first, bool rotated) {
+  Section s;
+  s.first = first;
+  if (!out) return s;
+  s.out = planner.rows(out);
+  s.norm = planner.weights().vector(norm);
+  s.heads = static_cast<int>(planner.trace().shape(out)[2]);
+  s.rotated = rotated;
+  return s;
+}
+
+// Without a rotation heads mean nothing: chunks of 16 elements take their place where memory allows.
+void flatten(Args& a) {
+  for (const Section& s : a.section) {
+    const bool flat = s.out.row_stride == a.width && s.heads * a.width % 16 == 0;
+    if (a.rotation.cos || (s.out.data && !flat)) return;
+  }
+  for (Section& s : a.section) {
+    const int elements = s.heads * a.width;
+    const int rows = s.out.rows, count = s.out.count;
+    s.heads = elements / 16;
+    s.out.rows = rows * a.width / 16;
+    s.out.count = count * a.width / 16;
+    s.out.width = 16;
+    s.out.row_stride = 16;
+  }
+  a.width = 16;
+}
+
+Args arguments(Planner& planner, const ops::QkvRope& op) {
+  const Trace& t = planner.trace();
+  Args a;
+  a.width = static_cast<int>(t.shape(op.k)[3]);
+  a.n = static_cast<int>(t.program().weight(op.weight).shape[0]);
+  a.eps = op.eps;
+  a.bias = planner.weights().vector(op.bias);
+  if (op.cos) {
+    a.rotation = {planner.data<const float>(op.cos), planner.data<const float>(op.sin),
+                  planner.data<const std::int32_t>(op.positions),
+                  static_cast<int>(t.shape(op.positions).numel()),
+                  op.style == ops::RopeStyle::interleaved};
+  }
+  const int kv = static_cast<int>(t.shape(op.k)[2]) * a.width, q = a.n - 2 * kv;
+  a.section[0] = section(planner, op.q, op.norm_q, 0, static_cast<bool>(op.cos));
+  a.section[1] = section(planner, op.k, op.norm_k, q, static_cast<bool>(op.cos));
+  a.section[2] = section(planner, op.v, {}, q + kv, false);
+  flatten(a);
+  return a;
+}
+
+}  // namespace
+
+void plan(Planner& planner, const ops::QkvRope& op) {
+  Args a = arguments(planner, op);
+  Product p{.x = planner.rows(op.x), .weight = op.weight};
+  p.n = a.n, p.k = p.x.width, p.in = product_dtype(planner, op.x, op.weight);
+  bool half = p.in == DType::bf16;
+  for (const Section& s : a.section) half &= !s.out.data || s.out.dtype == DType::bf16;
+  a.dtype = half ? DType::bf16 : DType::f32;
+  const bool wide = a.width % 16 == 0 && a.n % 8 == 0 &&
+                    vector_width({a.section[0].out, a.section[1].out, a.section[2].out}) == 8;
+  const int tokens = p.x.count;
+  const Scratch all = plan_product_to_scratch(planner, p, a.dtype);
+  planner.launch([a, all, wide, tokens](cudaStream_t stream) mutable {
+    a.all = all.get();
+    if (wide) {
+      finish_kernel<8><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(a);
+    } else {
+      finish_kernel<1><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(a);
+    }
+  });
+}
+
+}  // namespace tendon::cuda

@@ -1,0 +1,15 @@
+#include "backends/cuda/norm.h"
+
+namespace tendon::cuda {
+
+void plan(Planner& planner, const ops::RmsNorm& op) {
+  NormArgs a;
+  a.x = planner.rows(op.x), a.out = planner.rows(op.out);
+  a.weight = planner.weights().vector(op.weight);
+  a.offset = op.weight_offset, a.eps = op.eps;
+  a.scale = planner.table(op.scale, a.out.count);
+  a.shift = planner.table(op.shift, a.out.count);
+  plan_norm(planner, a);
+}
+
+}  // namespace tendon::cuda

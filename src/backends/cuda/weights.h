@@ -1,0 +1,56 @@
+// Weights on the device: read by threads, rounded, sent through page-locked staging, kept in the form
+// that kernels ask for. Uploads happen on first demand, while planning.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "backends/cuda/context.h"
+#include "ops/trace.h"
+
+namespace tendon::cuda {
+
+class WeightStore {
+ public:
+  // `program` must outlive it. `threads` read the source (0: all).
+  WeightStore(const Program& program, int threads);
+
+  // Row-major, as f32 or bf16 (values rounded to the weight's own format first).
+  const void* matrix(WeightRef ref, DType dtype);
+  // Two matrices of equal shape, b's rows right after a's.
+  const void* joined(WeightRef a, WeightRef b, DType dtype);
+  // A vector in fp32, or in bf16 for a library's epilogue; null where ref is absent.
+  const float* vector(WeightRef ref);
+  const void* vector_bf16(WeightRef ref);
+  // Frees a matrix that only a packed copy is wanted of. Its address becomes invalid.
+  void drop(WeightRef ref, DType dtype);
+  // Memory counted as weights that someone else packed.
+  void add_bytes(std::size_t bytes) { bytes_ += bytes; }
+
+  std::size_t bytes() const { return bytes_; }
+  // Lets the sources go: no more uploads follow.
+  void release();
+
+ private:
+  using Key = std::pair<std::int32_t, DType>;
+  std::byte* allocate(std::size_t bytes);
+  void upload(WeightRef ref, DType dtype, std::byte* to);
+  void fill(const Weight& weight, DType dtype, std::int64_t first, std::int64_t count,
+            std::byte* out) const;
+
+  const Program* program_;
+  int threads_;
+  std::map<Key, std::byte*> placed_;
+  std::map<Key, DeviceMemory> large_;
+  std::vector<DeviceMemory> pools_;
+  std::size_t pool_used_ = 0, bytes_ = 0;
+  PinnedMemory staging_[2];
+  Event sent_[2];
+  Stream stream_;
+  int next_ = 0;
+  std::set<std::int32_t> read_;
+};
+
+}  // namespace tendon::cuda
