@@ -28,9 +28,11 @@ std::string without_numbers(const std::string& label) {
 
 }  // namespace
 
-std::vector<RooflineRow> roofline(std::span<const Executable::StepTime> steps,
-                                  const Ceilings& ceilings, int runs) {
-  require(ceilings.flops > 0 && ceilings.bandwidth() > 0, "roofline: ceilings were not measured");
+std::vector<RooflineRow> roofline(std::span<const Executable::StepTime> steps, const Limits& limits,
+                                  int runs) {
+  require(limits.flops > 0 && limits.bytes > 0,
+          "roofline: the machine's limits are wanted, {} FLOP/s and {} B/s came", limits.flops,
+          limits.bytes);
   std::vector<RooflineRow> rows;
   for (const Executable::StepTime& step : steps) {
     const std::string label = without_numbers(step.label);
@@ -45,8 +47,7 @@ std::vector<RooflineRow> roofline(std::span<const Executable::StepTime> steps,
     row->seconds += runs * step.seconds;
     row->flops += runs * step.cost.flops;
     row->bytes += runs * step.cost.bytes;
-    row->floor +=
-        runs * std::max(step.cost.flops / ceilings.flops, step.cost.bytes / ceilings.bandwidth());
+    row->floor += runs * std::max(step.cost.flops / limits.flops, step.cost.bytes / limits.bytes);
   }
   return rows;
 }

@@ -5,10 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "measure/ceilings.h"
 #include "ops/backend.h"
 
 namespace tendon::measure {
+
+// What the machine does at best, as its backend measured it.
+struct Limits {
+  double flops = 0;  // FLOP/s
+  double bytes = 0;  // B/s of memory
+};
 
 struct RooflineRow {
   std::string op, label;
@@ -23,8 +28,8 @@ struct RooflineRow {
 
 // One row for each op and label in which numbers are replaced by # ("prefix.#.o_proj"), in order of
 // first appearance. `runs`: how often the trace runs in one inference.
-std::vector<RooflineRow> roofline(std::span<const Executable::StepTime> steps,
-                                  const Ceilings& ceilings, int runs = 1);
+std::vector<RooflineRow> roofline(std::span<const Executable::StepTime> steps, const Limits& limits,
+                                  int runs = 1);
 
 // The sum of all rows, labelled "total".
 RooflineRow total(std::span<const RooflineRow> rows);

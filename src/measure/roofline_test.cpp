@@ -11,7 +11,7 @@ Executable::StepTime step(std::string op, std::string label, double seconds, Cos
   return {.op = std::move(op), .label = std::move(label), .seconds = seconds, .cost = cost};
 }
 
-constexpr Ceilings kCeilings{.flops = 100, .thin_flops = 50, .stream = 10, .copy = 5};
+constexpr Limits kLimits{.flops = 100, .bytes = 10};
 
 TEST(Roofline, LayersShareARow) {
   const std::vector<Executable::StepTime> steps = {
@@ -20,7 +20,7 @@ TEST(Roofline, LayersShareARow) {
       step("linear", "prefix.0.k2_proj", 1, {.flops = 1, .bytes = 5}),
       step("add", "prefix.0.o_proj", 1, {.flops = 0, .bytes = 10}),
   };
-  const std::vector<RooflineRow> rows = roofline(steps, kCeilings);
+  const std::vector<RooflineRow> rows = roofline(steps, kLimits);
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_EQ(rows[0].label, "prefix.#.o_proj");
   EXPECT_EQ(rows[0].count, 2);
@@ -37,7 +37,7 @@ TEST(Roofline, LayersShareARow) {
 
 TEST(Roofline, RunsMultiply) {
   const std::vector<Executable::StepTime> steps = {step("add", "a", 1, {.flops = 0, .bytes = 10})};
-  const std::vector<RooflineRow> rows = roofline(steps, kCeilings, 10);
+  const std::vector<RooflineRow> rows = roofline(steps, kLimits, 10);
   EXPECT_EQ(rows[0].count, 10);
   EXPECT_DOUBLE_EQ(rows[0].seconds, 10);
   EXPECT_DOUBLE_EQ(rows[0].share(), 1);
@@ -46,16 +46,14 @@ TEST(Roofline, RunsMultiply) {
 TEST(Roofline, TableHasARowForEachAndTheSum) {
   const std::vector<Executable::StepTime> steps = {step("linear", "a.1.b", 2e-3, {200, 4}),
                                                    step("copy", "", 0, {0, 4})};
-  const std::vector<RooflineRow> rows = roofline(steps, kCeilings);
+  const std::vector<RooflineRow> rows = roofline(steps, kLimits);
   const std::string text = roofline_table(rows);
   EXPECT_NE(text.find("linear  a.#.b      1  2.00 ms"), std::string::npos) << text;
   EXPECT_NE(text.find("total"), std::string::npos);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4);
 }
 
-TEST(Roofline, RefusesCeilingsThatWereNotMeasured) {
-  EXPECT_THROW(roofline({}, Ceilings{}), Error);
-}
+TEST(Roofline, RefusesLimitsThatWereNotMeasured) { EXPECT_THROW(roofline({}, Limits{}), Error); }
 
 }  // namespace
 }  // namespace tendon::measure
