@@ -89,6 +89,10 @@ class CheckLayersTest(TreeTest):
     def test_file_without_a_layer(self):
         self.refused('src/stray/a.cpp', '#include "base/str.h"\n', 'in no layer')
 
+    def test_support_of_tests(self):
+        self.accepted('src/base/a_test.cpp', '#include "tests/support/golden.h"\n')
+        self.refused('src/base/a.cpp', '#include "tests/support/golden.h"\n', 'in no layer')
+
     def test_circle(self):
         self.write('CMakeLists.txt', 'tendon_layer(base NEEDS ops)\ntendon_layer(ops NEEDS base)\n')
         self.assertIn('need each other', check_layers.Checker(self.root).run()[0])
