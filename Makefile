@@ -19,10 +19,10 @@ help:
 	@echo "also: deps build asan tsan cuda bundle bench format check fuzz serve soak clean"
 
 deps:
-	tools/install_deps.sh build test fuzz format
+	tools/install_deps.sh build test sim fuzz format
 
 build:
-	tools/install_deps.sh build
+	tools/install_deps.sh build sim
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) \
 	  $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DTENDON_TESTS=OFF)
 	$(call compile,$(BUILD)) --target tendon
@@ -31,7 +31,7 @@ demo: build
 	tools/demo.sh $(BUILD)
 
 test:
-	tools/install_deps.sh build test
+	tools/install_deps.sh build test sim
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
 	$(call compile,$(BUILD))
 	ctest --test-dir $(BUILD) --output-on-failure
@@ -39,7 +39,7 @@ test:
 # Tests under the sanitizers; each takes a build of its own. Threads: the layers that share memory
 # between threads; OpenMP's own runtime is not instrumented and would only raise false alarms.
 asan:
-	tools/install_deps.sh build test
+	tools/install_deps.sh build test sim
 	cmake --preset asan
 	$(call compile,build-asan)
 	ctest --preset asan
@@ -61,7 +61,7 @@ bundle: cuda
 	tools/bundle.sh build-cuda
 
 bench:
-	tools/install_deps.sh build test
+	tools/install_deps.sh build test sim
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_BENCH=ON
 	$(call compile,$(BUILD))
 	tools/bench.sh $(BUILD)

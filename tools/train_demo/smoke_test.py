@@ -1,0 +1,105 @@
+"""A few iterations of the whole training on the CPU, and a step by step look at what it writes.
+
+    python3 smoke_test.py DEMO_DATA
+
+Skipped (exit 77) where torch, safetensors, sentencepiece or pillow are missing: gigabytes that
+nothing else here needs.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import safetensors.torch
+    import sentencepiece  # noqa: F401
+    import torch
+    from PIL import Image
+except ImportError as missing:
+    print("skipped:", missing)
+    sys.exit(77)
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import golden  # noqa: E402
+import pi05  # noqa: E402
+from frames import Frames  # noqa: E402
+from render import Renderer  # noqa: E402
+
+SHIPPED = HERE.parent.parent / "assets" / "pick_block"
+
+
+def test_training_runs_and_writes_a_policy(generator, out):
+    command = [sys.executable, str(HERE / "train.py"), "--generator", generator, "--out", str(out),
+               "--episodes", "2", "--iterations", "4", "--batch", "2", "--pairs", "2",
+               "--seeds", "1", "--tokenizer-lines", "2000", "--no-compile", "--device", "cpu"]
+    subprocess.run(command, check=True)
+    folder = out / "seed_0"
+    shipped = safetensors.torch.load_file(str(SHIPPED / "model.safetensors"))
+    written = safetensors.torch.load_file(str(folder / "model.safetensors"))
+    assert set(written) == set(shipped), set(written) ^ set(shipped)
+    for name, tensor in written.items():
+        assert tensor.dtype == torch.bfloat16 and torch.isfinite(tensor.float()).all(), name
+        if not name.endswith("lm_head.weight"):  # the vocabulary may differ
+            assert tensor.shape == shipped[name].shape, name
+    for name in ("config.json", "norm_stats.json", "tendon.json", "golden.json", "training.json"):
+        json.loads((folder / name).read_text())
+    assert (folder / "tokenizer.model").stat().st_size > 5000
+    assert json.loads((folder / "training.json").read_text())["iterations"] == 4
+
+
+def test_forward_gives_the_shipped_policys_chunks():
+    tensors = {k: v.float() for k, v in
+               safetensors.torch.load_file(str(SHIPPED / "model.safetensors")).items()}
+    recorded = safetensors.torch.load_file(str(SHIPPED / "golden.safetensors"))
+    dims = pi05.Dims()
+    for i, words in enumerate(json.loads((SHIPPED / "golden.json").read_text())):
+        ids = torch.tensor([words["ids"] + [0] * (dims.capacity - len(words["ids"]))])
+        count = torch.tensor([len(words["ids"])])
+        images = recorded[f"{i}.images"][None]
+        noise = recorded[f"{i}.noise"][None]
+        chunk = pi05.sample(tensors, dims, (images, ids, count), noise, golden.STEPS)
+        worst = (chunk[0] - recorded[f"{i}.chunk"]).abs().max().item()
+        assert worst < 1e-5, (i, worst)
+
+
+def test_frames_are_chunks_that_end_with_their_episode(out):
+    frames = Frames(out / "data", 16)
+    number = frames.fields["episode"][:, 0]
+    last = np.flatnonzero(number[1:] != number[:-1])[0]
+    chunk = frames.chunks(16)[last]
+    assert (chunk == frames.fields["action"][last]).all()
+    assert frames.actions.shape == (len(frames), 16, 5)
+    assert len(frames.half_sizes) == frames.fields["positions"].shape[1] // 3
+
+
+def test_pictures_equal_mujocos(size=112):
+    """The fixture of the C++ ray caster: its boxes and views, drawn here."""
+    folder = HERE.parent.parent / "tests" / "golden" / "ray_caster"
+    rows = np.loadtxt(folder / "scenes.txt", dtype=np.float32)
+    boxes, views = rows[:, :198].reshape(-1, 11, 18), rows[:, 198:].reshape(-1, 2, 13)
+    parts = boxes[..., :3], boxes[..., 3:12], boxes[..., 15:18], views[..., :12]
+    frames = [np.ascontiguousarray(part.reshape(len(rows), -1)) for part in parts]
+    drawn = Renderer(boxes[0, :, 12:15], size, "cpu")(frames).numpy()
+    wanted = [np.array(Image.open(folder / f"{name}.png")).reshape(-1, size, size, 3)
+              for name in ("base", "wrist")]
+    different = (drawn != np.stack(wanted, 1)).any(-1).sum()
+    assert different <= 0.0002 * drawn[..., 0].size, different
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder)
+        test_training_runs_and_writes_a_policy(sys.argv[1], out)
+        test_frames_are_chunks_that_end_with_their_episode(out)
+        test_forward_gives_the_shipped_policys_chunks()
+        test_pictures_equal_mujocos()
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Trains the demo policy on one GPU: data from the simulation, flow matching, openpi's layout.
+
+    python3 tools/train_demo/train.py --generator build/bin/demo_data --out out/pick_block
+
+Writes OUT/seed_K/{model.safetensors, config.json, norm_stats.json, tokenizer.model, tendon.json,
+golden.safetensors, golden.json, training.json} for each seed. Needs torch, numpy, safetensors and
+sentencepiece. Afterwards evaluate.py drives each with `tendon rollout` and names the best.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import torch
+
+import golden
+import pi05
+from frames import Frames
+from render import Renderer
+from tokens import Tokenizer, state_bins, train_tokenizer
+
+START = time.time()
+
+
+def say(*words):
+    print(f"[{time.time() - START:7.1f}]", *words, flush=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--generator", type=pathlib.Path, required=True, help="demo_data")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--episodes", type=int, default=10000)
+    parser.add_argument("--seconds", type=float, default=120, help="of each training")
+    parser.add_argument("--iterations", type=int, default=0, help="at most; 0: only --seconds")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--pairs", type=int, default=4, help="noise and time draws a prefix serves")
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tokenizer-lines", type=int, default=60000)
+    parser.add_argument("--no-auxiliary", action="store_true", help="no position head in training")
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--device", default="cuda")
+    return parser.parse_args()
+
+
+def tokenised(frames, tokenizer):
+    bins = state_bins(frames.state)
+    rows = [tokenizer(frames.prompts[p], b) for p, b in zip(frames.prompt, bins)]
+    return np.array([ids for ids, _ in rows]), np.array([count for _, count in rows])
+
+
+class Dataset:
+    """Everything a batch needs, on the device."""
+
+    def __init__(self, frames, tokenizer, dims, device):
+        n = len(frames)
+        ids, count = tokenised(frames, tokenizer)
+        self.ids = torch.tensor(ids, device=device)
+        self.count = torch.tensor(count, device=device)
+        self.actions = torch.zeros(n, dims.horizon, dims.action_dim, device=device)
+        self.actions[..., : dims.real_dims] = torch.tensor(frames.actions, device=device)
+        target = torch.tensor(frames.fields["target"], device=device)
+        self.target = target / target.std(0, keepdim=True)
+        self.images = rendered(frames, dims, device)
+
+    def batch(self, rows, head):
+        return (self.images[rows], self.ids[rows], self.count[rows], self.actions[rows],
+                self.target[rows], head)
+
+
+def rendered(frames, dims, device):
+    renderer = Renderer(frames.half_sizes, dims.image, device)
+    jitter = torch.Generator(device=device).manual_seed(0)
+    n, step = len(frames), 2048 if device == "cuda" else 64
+    images = torch.empty(n, 2, dims.image, dims.image, 3, dtype=torch.uint8, device=device)
+    poses = [frames.fields[name] for name in ("positions", "rotations", "colours", "views")]
+    for begin in range(0, n, step):
+        part = [x[begin : begin + step] for x in poses]
+        images[begin : begin + step] = renderer(part, jitter)
+    return images
+
+
+class Trainer:
+    def __init__(self, dims, args, seed):
+        self.dims, self.args, device = dims, args, args.device
+        self.tensors = {k: v.requires_grad_() for k, v in pi05.initial(dims, seed, device).items()}
+        self.head = None
+        if not args.no_auxiliary:
+            generator = torch.Generator().manual_seed(seed)
+            weight = torch.randn(6, dims.prefix_width, generator=generator) * 0.06
+            self.head = tuple(x.to(device).requires_grad_() for x in (weight, torch.zeros(6)))
+        self.trained = [*self.tensors.values(), *(self.head or ())]
+        matrices = [x for x in self.trained if x.dim() > 1]
+        vectors = [x for x in self.trained if x.dim() <= 1]
+        groups = [dict(params=matrices, weight_decay=0.01), dict(params=vectors, weight_decay=0.0)]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=args.rate, betas=(0.9, 0.95), fused=device == "cuda")
+        self.average = {k: v.detach().clone() for k, v in self.tensors.items()}
+        self.generator = torch.Generator(device=device).manual_seed(seed + 1)
+        self.loss = pi05.flow_loss
+        if not args.no_compile:
+            self.loss = torch.compile(pi05.flow_loss, dynamic=False)
+        self.iteration = 0
+
+    def draws(self, data):
+        args, dims, device = self.args, self.dims, self.args.device
+        rows = torch.randint(len(data.ids), (args.batch,), device=device, generator=self.generator)
+        pairs = args.batch * args.pairs
+        shape = pairs, dims.horizon, dims.action_dim
+        noise = torch.randn(shape, device=device, generator=self.generator)
+        # Beta(1.5, 1) is the 2/3 power of a uniform number.
+        uniform = torch.rand(pairs, device=device, generator=self.generator)
+        return rows, noise, 0.999 * uniform ** (2 / 3) + 0.001
+
+    def step(self, data, progress):
+        warm = min(1.0, (self.iteration + 1) / 200)
+        rate = self.args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        rows, noise, times = self.draws(data)
+        kind = self.args.device.split(":")[0]
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu"):
+            loss, flow, auxiliary = self.loss(
+                self.tensors, self.dims, data.batch(rows, self.head), noise, times)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        keep = min(0.9993, 1 - 1 / (self.iteration / 3 + 2))
+        with torch.no_grad():
+            targets = [x.detach() for x in self.tensors.values()]
+            torch._foreach_lerp_(list(self.average.values()), targets, 1 - keep)
+        self.iteration += 1
+        return flow, auxiliary
+
+    def run(self, data):
+        """The clock starts once the loss is compiled. Returns (iteration, flow, auxiliary) rows."""
+        history, began = [], None
+        while True:
+            passed = 0.0 if began is None else time.time() - began
+            done = self.iteration / self.args.iterations if self.args.iterations else 0.0
+            progress = max(passed / self.args.seconds, done)
+            if progress >= 1:
+                return history
+            flow, auxiliary = self.step(data, progress)
+            if self.iteration == 3:
+                began = time.time()
+            if self.iteration % 200 == 0:
+                history.append((self.iteration, float(flow), float(auxiliary)))
+                say(f"iteration {self.iteration}, flow {flow:.4f}, position {auxiliary:.4f}")
+
+
+def write_policy(folder, trainer, frames, tokenizer_path):
+    folder.mkdir(parents=True, exist_ok=True)
+    pi05.save(trainer.average, trainer.dims, folder)
+    statistics = json.dumps({"norm_stats": frames.statistics}, indent=1)
+    (folder / "norm_stats.json").write_text(statistics + "\n")
+    shutil.copy(tokenizer_path, folder / "tokenizer.model")
+    contract = {"contract": "pick_block", "dims": {"vision_heads": trainer.dims.vision_heads}}
+    (folder / "tendon.json").write_text(json.dumps(contract, indent=1) + "\n")
+
+
+def main():
+    args = arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    subprocess.run([str(args.generator), "--out", str(args.out / "data"), "--episodes",
+                    str(args.episodes)], check=True)
+    dims = pi05.Dims()
+    frames = Frames(args.out / "data", dims.horizon)
+    say(len(frames), "frames of", args.episodes, "episodes")
+    tokenizer_path = args.out / "tokenizer.model"
+    train_tokenizer(tokenizer_path, frames.prompts, dims.real_dims, args.tokenizer_lines)
+    tokenizer = Tokenizer(tokenizer_path, dims.capacity)
+    dims = pi05.Dims(vocab=len(tokenizer))
+    data = Dataset(frames, tokenizer, dims, args.device)
+    say("drawn and tokenised;", int(data.count.max()), "tokens at most")
+    for seed in range(args.seeds):
+        torch._dynamo.reset()
+        trainer = Trainer(dims, args, seed)
+        history = trainer.run(data)
+        folder = args.out / f"seed_{seed}"
+        write_policy(folder, trainer, frames, tokenizer_path)
+        golden.write(folder, dims, frames, tokenizer)
+        settings = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items()}
+        record = dict(seed=seed, iterations=trainer.iteration, frames=len(frames),
+                      settings=settings, history=history)
+        (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        say("seed", seed, "done after", trainer.iteration, "iterations:", folder)
+
+
+if __name__ == "__main__":
+    main()
