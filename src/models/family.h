@@ -57,11 +57,20 @@ struct Family {
   // Synthetic values: globs of tensors that multiply (1 + 0.1u); names whose values another name gives.
   std::vector<std::string> factors;
   std::vector<std::pair<std::string, std::string>> named_after;
+  // Generated checkpoints: the contract they follow, adapted to the dimensions, and their tokenizer.
+  std::string_view usual_contract;
+  void (*fit_contract)(const nlohmann::json& dims, Contract& contract) = nullptr;
+  bool byte_level_tokenizer = false;
+  // Names (after the rules below) that together only this family's files hold.
+  std::vector<std::string> marks;
   // How published layouts rename tensors.
   std::vector<NameRule> name_rules;
 
   std::unique_ptr<Model> (*make)(const nlohmann::json& dims, const ModelOptions& options,
                                  Checkpoint& checkpoint) = nullptr;
+  // Null where the policy embeds its tokens itself. `checkpoint` outlives what is made.
+  std::unique_ptr<TextEncoder> (*make_text_encoder)(const nlohmann::json& dims, DType working,
+                                                    const Checkpoint& checkpoint) = nullptr;
   // `record` is the case's entry in the recording (camera_mask, steps, shift, pinned, ..).
   RecordedCall (*recorded_call)(const nlohmann::json& dims, const nlohmann::json& record,
                                 const RecordedInputs& inputs) = nullptr;

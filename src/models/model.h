@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,12 +41,21 @@ struct ModelSample {
   std::span<const float> context;        // precomputed text rows [T, text width], where a family takes them
 };
 
+// How pinned rows enter the denoising, for families that know more than one way.
+enum class PinRule : std::uint8_t {
+  family,       // the family's own
+  conditioned,  // clean, as rows whose time is 0: for weights trained so
+  renoised,     // brought to the time of each step with the noise they started from
+  clamped,      // clean at the time of each step
+};
+
 struct ModelInput {
   std::vector<ModelSample> samples;  // as many as ModelOptions::batch
   std::span<const float> noise;      // [B, H, A]
   int steps = 10;
   double shift = 0;                  // schedule shift; 0: the family's default
   std::span<const float> pinned;     // [rows, A]: the first rows of every chunk, decided already
+  PinRule pin_rule = PinRule::family;
 };
 
 // Told after each run of a trace. Only in programs that record taps does the host stop between steps.
@@ -99,6 +109,9 @@ class Model {
   // Adds weights, buffers and every stage's traces for every bucket to `program`. Once.
   virtual void record(Program& program) = 0;
 
+  // Makes everything that depends on the schedule alone, as the first run with it would.
+  virtual Status prepare(int steps, StageRunner& runner) noexcept = 0;
+
   // Runs all stages. chunk: [B, H, A] in model space. No allocation, no exception: an input over a
   // capacity is a Status.
   virtual Status run(const ModelInput& input, StageRunner& runner,
@@ -109,6 +122,7 @@ class Model {
     int camera_slots = 0, token_capacity = 0, horizon = 0, action = 0, state = 0;
   };
   virtual Dimensions dimensions() const = 0;
+  virtual const ModelOptions& options() const = 0;
 
   // Traces a call with these many cameras and tokens per sample uses, in order, for profiles.
   struct StageTrace {
@@ -117,6 +131,20 @@ class Model {
     int count = 1;
   };
   virtual std::vector<StageTrace> stages(int cameras, int tokens, int steps) const = 0;
+};
+
+// Makes the text rows (ModelSample::context) of families whose text encoder is too large to stay beside
+// the policy: its layers are compiled, run and dropped one after the other. Outlived by the checkpoint.
+class TextEncoder {
+ public:
+  virtual ~TextEncoder() = default;
+  virtual int width() const = 0;
+
+  // Told after each run of a trace; the taps of these programs are recorded.
+  using Observer = std::function<void(Executable& executable, std::size_t trace)>;
+  // Rows [T, width] for T valid ids, the end token included. Seconds at full size. Throws Error.
+  virtual std::vector<float> encode(std::span<const std::int32_t> ids, Backend& backend,
+                                    const Observer& observer = {}) const = 0;
 };
 
 }  // namespace tendon

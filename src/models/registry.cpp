@@ -1,11 +1,13 @@
 #include "base/error.h"
 #include "models/family.h"
+#include "models/fastwam/fastwam.h"
 #include "models/pi05/pi05.h"
 
 namespace tendon {
 
 std::span<const Family> families() {
-  static const std::vector<Family> all = {pi05::pi05_family(), pi05::pi0_family()};
+  static const std::vector<Family> all = {pi05::pi05_family(), pi05::pi0_family(),
+                                          fastwam::fastwam_family()};
   return all;
 }
 

@@ -214,6 +214,8 @@ Family describe() {
   f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
                "*.post_layernorm.weight"};
   f.named_after = {{names::kTokenTable, names::kTiedTable}};
+  f.marks = {names::kProjector + ".weight",
+             kAdaptive ? "time_mlp_in.weight" : "action_time_mlp_in.weight"};
   f.name_rules = {{"model.paligemma_with_expert.*", "paligemma_with_expert.$1"},
                   {"model.action_*", "action_$1"},
                   {"model.time_mlp_*", "time_mlp_$1"},

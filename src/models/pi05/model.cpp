@@ -215,6 +215,13 @@ bool Pi05Model::write_pins(const ModelInput& input, StageRunner& runner) noexcep
   return true;
 }
 
+Status Pi05Model::prepare(int steps, StageRunner& runner) noexcept {
+  runner.begin();
+  if (steps < 1 || steps > options_.max_steps) return Status("steps are outside [1, max_steps]");
+  schedule(steps, runner);
+  return runner.status();
+}
+
 Status Pi05Model::run(const ModelInput& input, StageRunner& runner,
                       std::span<float> chunk) noexcept {
   runner.begin();

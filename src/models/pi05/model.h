@@ -77,8 +77,10 @@ class Pi05Model final : public Model {
   Pi05Model(const Config& config, const ModelOptions& options, Checkpoint& checkpoint);
 
   void record(Program& program) override;
+  Status prepare(int steps, StageRunner& runner) noexcept override;
   Status run(const ModelInput& input, StageRunner& runner, std::span<float> chunk) noexcept override;
   Dimensions dimensions() const override;
+  const ModelOptions& options() const override { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const override;
 
  private:

@@ -1,0 +1,59 @@
+// FastWAM: Wan2.2 VAE encoder, a video expert that is run once for its keys and values, an action
+// expert that attends to them, rectified flow from sigma = 1 to 0. Batch is always 1.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "models/family.h"
+
+namespace tendon::fastwam {
+
+struct TextConfig {
+  std::int64_t vocab = 256384, width = 4096, attention = 4096, ffn = 10240, heads = 64, layers = 24,
+               buckets = 32;
+};
+
+struct ExpertConfig {
+  std::string name;  // "video", "action"
+  std::int64_t width = 0, ffn = 0;
+};
+
+struct Config {
+  std::int64_t image_height = 224, image_width = 448;
+  std::int64_t vae_width = 160;
+  std::int64_t layers = 30, heads = 24, head_dim = 128;
+  ExpertConfig video{"video", 3072, 14336}, action{"action", 1024, 4096};
+  std::int64_t text_width = 4096, sinusoid = 256, context_len = 128;
+  std::int64_t state_dim = 8, action_dim = 7, horizon = 32;
+  TextConfig text;
+
+  static constexpr std::int64_t kLatent = 48;
+  std::int64_t attention() const { return heads * head_dim; }
+  std::int64_t grid_rows() const { return image_height / 32; }
+  std::int64_t grid_columns() const { return image_width / 32; }
+  std::int64_t video_tokens() const { return grid_rows() * grid_columns(); }
+  // Channels that VAE stage i ends with.
+  std::int64_t vae_channels(std::int64_t stage) const {
+    return vae_width * (stage == 0 ? 1 : stage == 1 ? 2 : 4);
+  }
+};
+
+// Throws Error where the dimensions do not fit together.
+Config config_from(const nlohmann::json& dims);
+
+// The published tensors: "vae:", "policy:" and "text:".
+std::vector<TensorSpec> published_tensors(const Config& config);
+
+std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
+                                  Checkpoint& checkpoint);
+std::unique_ptr<TextEncoder> make_text_encoder(const TextConfig& config, DType working,
+                                               const Checkpoint& checkpoint);
+
+RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
+                           const RecordedInputs& inputs);
+
+Family fastwam_family();
+
+}  // namespace tendon::fastwam

@@ -1,0 +1,253 @@
+// For this folder's tests: models of generated weights on the reference backend, what they show of
+// their stages, and the recordings they are compared with.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "backends/reference/reference.h"
+#include "models/fastwam/model.h"
+#include "tests/support/golden.h"
+#include "weights/synthetic.h"
+
+namespace tendon::fastwam::testing {
+
+struct Stage {
+  Shape shape;
+  std::vector<float> values;
+  Trace::TapRows rows = Trace::TapRows::plain;
+};
+using Stages = std::map<std::string, Stage>;
+
+inline std::string replaced(std::string name, const std::string& marker, int number) {
+  const std::size_t at = name.find(marker);
+  return at == std::string::npos ? name : name.replace(at, marker.size(), std::to_string(number));
+}
+
+// Every tap of every run by name; stacked ones joined; of others the first.
+inline void collect(Executable& executable, std::size_t trace, int iteration, Stages& to) {
+  const Trace& t = executable.program().traces.at(trace);
+  for (const Trace::Tap& tap : t.taps()) {
+    Stage stage{t.shape(tap.value), executable.fetch(trace, tap.value), tap.rows};
+    std::string name = replaced(tap.name, "{step}", iteration);
+    if (name.ends_with("[]")) {
+      Stage& all = to[name.substr(0, name.size() - 2)];
+      all.shape = stage.shape;
+      all.values.insert(all.values.end(), stage.values.begin(), stage.values.end());
+    } else if (name.find("{row}") != std::string::npos) {
+      const auto width = static_cast<std::ptrdiff_t>(stage.values.size()) / stage.shape[0];
+      for (int i = 0; i < stage.shape[0]; ++i) {
+        const auto first = stage.values.begin() + i * width;
+        to.emplace(replaced(name, "{row}", i), Stage{{width}, {first, first + width}, stage.rows});
+      }
+    } else {
+      to.emplace(name, std::move(stage));
+    }
+  }
+}
+
+struct Setup {
+  nlohmann::json dims;
+  SyntheticRule rule;
+  ModelOptions options;
+  bool taps = false;
+};
+
+// A model, its weights and its program.
+class Session final : public StageObserver {
+ public:
+  explicit Session(Setup setup)
+      : setup_(std::move(setup)), checkpoint_(weights(setup_)), config_(config_from(setup_.dims)) {
+    if (setup_.options.max_steps == 100) setup_.options.max_steps = 16;
+    model_ = make_model(config_, setup_.options, checkpoint_);
+    auto program = std::make_unique<Program>();
+    program->record_taps = setup_.taps;
+    model_->record(*program);
+    const auto initial = program->initial;
+    executable_ = backend()->compile(std::move(program), {});
+    for (const auto& [buffer, bytes] : initial) executable_->write(buffer, bytes);
+  }
+
+  static Checkpoint weights(const Setup& setup) {
+    std::vector<TensorSpec> specs = published_tensors(config_from(setup.dims));
+    for (TensorSpec& t : specs) t.dtype = DType::f32;
+    return synthetic_checkpoint(specs, setup.rule);
+  }
+  static std::unique_ptr<Backend> backend() {
+    return make_reference({.accumulate = Accumulate::f32});
+  }
+
+  std::vector<float> encode(std::span<const std::int32_t> ids) {
+    const auto backend = Session::backend();
+    const auto encoder = make_text_encoder(config_.text, setup_.options.working, checkpoint_);
+    TextEncoder::Observer observer;
+    if (setup_.taps) {
+      observer = [this](Executable& e, std::size_t trace) { collect(e, trace, 0, stages_); };
+    }
+    return encoder->encode(ids, *backend, observer);
+  }
+
+  // Rows are encoded where the call gives tokens.
+  std::vector<float> run(ModelInput input) {
+    std::vector<float> rows;
+    if (input.samples[0].context.empty()) {
+      rows = encode(input.samples[0].tokens);
+      input.samples[0].context = rows;
+    }
+    std::vector<float> chunk(input.noise.size());
+    StageRunner runner(*executable_, setup_.taps || !latent_.empty() ? this : nullptr);
+    const Status status = model_->run(input, runner, chunk);
+    EXPECT_TRUE(status.ok()) << status.message();
+    stages_run_.clear();
+    for (const auto& [name, seconds] : runner.times()) stages_run_.emplace_back(name);
+    return chunk;
+  }
+
+  void after(std::string_view stage, std::size_t trace, int iteration) override {
+    if (setup_.taps) collect(*executable_, trace, iteration, stages_);
+    if (stage == "vision" && !latent_.empty()) {
+      EXPECT_TRUE(executable_->write(buffer("latent"), std::as_bytes(std::span(latent_))).ok());
+    }
+  }
+  // From now on the latent that the video expert sees; channels last.
+  void replace_latent(std::vector<float> latent) { latent_ = std::move(latent); }
+
+  BufferRef buffer(const std::string& name) const {
+    const auto& all = executable_->program().buffers;
+    const auto it =
+        std::find_if(all.begin(), all.end(), [&](const BufferSpec& b) { return b.name == name; });
+    EXPECT_NE(it, all.end()) << name;
+    return {static_cast<std::int32_t>(it - all.begin())};
+  }
+
+  const Stages& stages() const { return stages_; }
+  const std::vector<std::string>& stages_run() const { return stages_run_; }
+  const Config& config() const { return config_; }
+  Model& model() { return *model_; }
+  Executable& executable() { return *executable_; }
+
+ private:
+  Setup setup_;
+  Checkpoint checkpoint_;
+  Config config_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Executable> executable_;
+  Stages stages_;
+  std::vector<std::string> stages_run_;
+  std::vector<float> latent_;
+};
+
+// The recording of the miniature.
+class Recorded {
+ public:
+  Recorded() : file_("fastwam_tiny") {}
+
+  const nlohmann::json& dims() const { return file_.json["dims"]; }
+  Setup setup(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
+    return {dims(), rule(), options, taps};
+  }
+  SyntheticRule rule() const {
+    SyntheticRule r;
+    r.factors = fastwam_family().factors;
+    return r;
+  }
+
+  std::vector<float> numbers(const std::string& name) const {
+    const std::vector<double> wide = file_[name].numbers();
+    return {wide.begin(), wide.end()};
+  }
+  const golden::File& file() const { return file_; }
+
+  const nlohmann::json& entry(const std::string& name) const {
+    for (const auto& c : file_.json["record"]["cases"]) {
+      if (c["name"] == name) return c;
+    }
+    throw std::out_of_range(name);
+  }
+
+  // A case's inputs; text_ids and not the text rows are given.
+  RecordedCall call(const std::string& name) const {
+    RecordedInputs inputs;
+    for (const auto& [key, spec] : entry(name)["inputs"].items()) {
+      if (key == "image" || key == "state" || key == "text_ids" || key == "pinned_prefix") {
+        const auto array = file_[spec["tensor"]];
+        Shape shape;
+        for (auto n : array.shape) shape.push_back(n);
+        inputs[key] = {shape, numbers(spec["tensor"])};
+      }
+    }
+    RecordedInput noise{{32, 7}, std::vector<float>(32 * 7)};
+    fill_synthetic_input("input.noise", std::sqrt(3.0f), noise.values);
+    inputs["noise"] = noise;
+    // Spans of the call point into what the recording keeps.
+    kept_.push_back(std::make_unique<RecordedInputs>(std::move(inputs)));
+    return recorded_call(dims(), entry(name), *kept_.back());
+  }
+
+  // Calls number(ours, theirs) for everything that both have; false where shapes do not fit.
+  template <class F>
+  bool pairs(const Stage& stage, const std::string& tensor, const RecordedCall& call,
+             F number) const {
+    const auto array = file_[tensor];
+    const std::vector<float> theirs = numbers(tensor);
+    const std::vector<float>& ours = stage.values;
+    const Shape& s = stage.shape;
+    if (stage.rows == Trace::TapRows::packed_prefix) {
+      const std::size_t width = ours.size() / static_cast<std::size_t>(s[1]);
+      const std::vector<int>& rows = call.prefix_rows[0];
+      if (width * 25 != theirs.size() || rows.size() * width > ours.size()) return false;
+      for (std::size_t r = 0; r < rows.size(); ++r) {
+        for (std::size_t i = 0; i < width; ++i) {
+          number(ours[r * width + i], theirs[static_cast<std::size_t>(rows[r]) * width + i]);
+        }
+      }
+      return true;
+    }
+    if (array.shape.size() == 3 && s.rank() == 4 && s[3] == array.shape[0] &&
+        s[1] == array.shape[1]) {
+      const std::size_t plane = theirs.size() / static_cast<std::size_t>(s[3]);
+      const auto channels = static_cast<std::size_t>(s[3]);
+      if (ours.size() != theirs.size()) return false;
+      for (std::size_t i = 0; i < ours.size(); ++i) {
+        number(ours[i], theirs[i % channels * plane + i / channels]);
+      }
+      return true;
+    }
+    if (ours.size() < theirs.size())
+      return false;  // tables hold more rows than the steps of a case
+    for (std::size_t i = 0; i < theirs.size(); ++i) number(ours[i], theirs[i]);
+    return true;
+  }
+
+ private:
+  golden::File file_;
+  mutable std::vector<std::unique_ptr<RecordedInputs>> kept_;
+};
+
+inline double largest_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double d = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    worst = std::isfinite(d) ? std::max(worst, d) : HUGE_VAL;
+  }
+  return worst;
+}
+
+inline double relative_difference(std::span<const float> a, std::span<const float> b) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const double d = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    difference += d * d;
+    size += static_cast<double>(b[i]) * static_cast<double>(b[i]);
+  }
+  return std::sqrt(difference / size);
+}
+
+}  // namespace tendon::fastwam::testing
