@@ -35,8 +35,9 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::resize(std::uint64_t size) {
   if (size == 0) return;
-  const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(size));
-  require(error == 0, "{}: no room for {} bytes ({})", path_.string(), size, std::strerror(error));
+  int result = ::fallocate(fd_, 0, 0, static_cast<off_t>(size));
+  if (result != 0 && errno == EOPNOTSUPP) result = ::ftruncate(fd_, static_cast<off_t>(size));
+  require(result == 0, "{}: no room for {} bytes ({})", path_.string(), size, std::strerror(errno));
 }
 
 void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {

@@ -1,4 +1,5 @@
-// bf16 and fp16 <-> fp32, round to nearest even. Portable and exact; kernels have their own vectors.
+// bf16 and fp16 <-> fp32, round to nearest even. Portable and exact; kernels have their own
+// vectors.
 #pragma once
 
 #include <bit>
@@ -21,19 +22,15 @@ constexpr float round_bf16(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 
 constexpr float f16_to_f32(std::uint16_t h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
-  std::uint32_t exponent = (h >> 10) & 0x1fu;
-  std::uint32_t mantissa = h & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent == 0) {
-    if (mantissa == 0) return std::bit_cast<float>(sign);
-    exponent = 1;
-    while (!(mantissa & 0x400u)) {
-      mantissa <<= 1;
-      --exponent;
-    }
-    mantissa &= 0x3ffu;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (mantissa << 13));
+  const std::uint32_t magnitude = h & 0x7fffu;
+  constexpr std::uint32_t kRebias = 112u << 23;
+  // Each case is computed and one chosen, so that loops over arrays become vector code.
+  const std::uint32_t normal = (magnitude << 13) + kRebias;
+  const std::uint32_t huge = normal + kRebias;  // infinity and NaN: exponent 31 becomes 255
+  const std::uint32_t small = std::bit_cast<std::uint32_t>(
+      static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f);
+  const std::uint32_t bits = magnitude >= 0x7c00u ? huge : normal;
+  return std::bit_cast<float>(sign | (magnitude < 0x400u ? small : bits));
 }
 
 constexpr std::uint16_t f32_to_f16(float f) {

@@ -24,6 +24,22 @@ std::string expand(std::string_view replacement, const std::vector<std::string>&
   return name;
 }
 
+class ViewSource : public TensorSource {
+ public:
+  ViewSource(const TensorSource& base, TensorView view) : base_(base), view_(std::move(view)) {}
+
+  void read(std::int64_t first, std::int64_t stride, std::int64_t count,
+            float* out) const override {
+    if (stride == 1) return view_.read(base_, first, count, out);
+    for (std::int64_t i = 0; i < count; ++i) view_.read(base_, first + i * stride, 1, out + i);
+  }
+  void release() const noexcept override { base_.release(); }
+
+ private:
+  const TensorSource& base_;
+  TensorView view_;
+};
+
 }  // namespace
 
 std::string apply_rules(std::span<const NameRule> rules, std::string_view name) {
@@ -65,6 +81,19 @@ void Checkpoint::alias(std::string name, const std::string& target) {
   require(tensor && !has(name), "{}: '{}' cannot be another name of '{}'", origin_, printable(name),
           printable(target));
   aliases_.emplace(std::move(name), tensor->name);
+}
+
+void Checkpoint::define(std::string name, const std::string& stored, const TensorView& view,
+                        const Shape& shape) {
+  const auto at = by_name_.find(stored);
+  require(at != by_name_.end(), "{}: tensor '{}' is missing", origin_, printable(stored));
+  CheckpointTensor& base = *tensors_[at->second];
+  require(base.shape == view.stored() && view.shape().numel() == shape.numel(),
+          "{}: tensor '{}' {} does not give '{}' {}", origin_, printable(stored), base.shape.str(),
+          printable(name), shape.str());
+  base.hidden = true;
+  add({std::move(name), base.stored_name, base.dtype, shape,
+       std::make_unique<ViewSource>(*base.source, view)});
 }
 
 void Checkpoint::merge(Checkpoint other, std::string_view prefix) {

@@ -11,6 +11,7 @@
 
 #include "weights/safetensors.h"
 #include "weights/stored_tensor.h"
+#include "weights/tensor_view.h"
 
 namespace tendon {
 
@@ -34,6 +35,7 @@ struct CheckpointTensor {
   DType dtype = DType::f32;
   Shape shape;
   std::unique_ptr<TensorSource> source;
+  bool hidden = false;  // only others defined from it count
 };
 
 // Renames stored tensors. In `pattern` each `*` stands for any characters, the first for as few as
@@ -59,12 +61,17 @@ class Checkpoint {
   void add(CheckpointTensor tensor);
   // Another name of a tensor that is here.
   void alias(std::string name, const std::string& target);
+  // A tensor that is part of one that is here, in another order: how a layout that stacks layers or
+  // transposes matrices is given the published names. `stored` itself then no longer counts as a
+  // tensor of the checkpoint. Throws Error where `stored` is missing or not of the view's shape.
+  void define(std::string name, const std::string& stored, const TensorView& view,
+              const Shape& shape);
   // Takes all of `other`, `prefix` before every name.
   void merge(Checkpoint other, std::string_view prefix);
 
   const CheckpointTensor* find(std::string_view name) const;
   bool has(std::string_view name) const { return find(name) != nullptr; }
-  // In no particular order.
+  // In no particular order, hidden ones too.
   const std::vector<std::unique_ptr<CheckpointTensor>>& tensors() const { return tensors_; }
   const std::map<std::string, std::string, std::less<>>& aliases() const { return aliases_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }

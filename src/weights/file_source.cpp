@@ -69,6 +69,7 @@ class FileSource : public TensorSource {
             float* out) const override {
     const std::byte* from =
         tensor_.bytes.data() + first * static_cast<std::int64_t>(size_of(tensor_.dtype));
+    if (first == 0 && stride == 1) files_.will_read(tensor_);  // the rest is about to be wanted
     bool finite = true;
     switch (tensor_.dtype) {
       case DType::f32:

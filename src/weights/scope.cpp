@@ -61,7 +61,7 @@ const CheckpointTensor* Binder::take(const std::string& name, const Shape& shape
 std::vector<std::string> Binder::unused() const {
   std::vector<std::string> names;
   for (const auto& t : checkpoint_.tensors()) {
-    if (!used_.count(t->name)) names.push_back(t->name);
+    if (!t->hidden && !used_.count(t->name)) names.push_back(t->name);
   }
   std::sort(names.begin(), names.end());
   return names;

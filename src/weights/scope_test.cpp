@@ -306,6 +306,29 @@ TEST_F(ScopeTest, MergedCheckpointsKeepTheirFiles) {
   EXPECT_NE(moved.fingerprint(), alone);
 }
 
+TEST_F(ScopeTest, DefinedTensorsStandForStackedOnes) {
+  // [layers, in, out] as another library stacks them; wanted: [out, in] for each layer.
+  Checkpoint checkpoint(store({{{"stack", DType::f32, {2, 3, 4}, ""}, counting(24)}}));
+  const TensorView all(Shape{2, 3, 4});
+  for (int i = 0; i < 2; ++i) {
+    checkpoint.define("layers." + std::to_string(i) + ".w", "stack",
+                      all.select(0, i).permute({1, 0}), {4, 3});
+  }
+  EXPECT_THROW(checkpoint.define("x", "none", all, {24}), Error);
+  EXPECT_THROW(checkpoint.define("x", "stack", all, {23}), Error);
+  EXPECT_THROW(checkpoint.define("x", "stack", TensorView(Shape{24}), {24}), Error);
+  Binder binder(checkpoint);
+  const Weight w = binder.root().at("layers", 1).matrix("w", 4, 3, Format::f32);
+  EXPECT_THAT(read_all(w), ElementsAre(12, 16, 20, 13, 17, 21, 14, 18, 22, 15, 19, 23));
+  EXPECT_EQ(w.raw, nullptr);
+  const Weight columns =
+      binder.root()
+          .at("layers", 1)
+          .view("w", TensorView(Shape{4, 3}).permute({1, 0}), {3, 4}, Format::f32);
+  EXPECT_EQ(read_all(columns), counting(12, 12));
+  EXPECT_THAT(finish_error(binder), HasSubstr("1 not known to the model: layers.0.w"));
+}
+
 TEST_F(ScopeTest, UnalignedTensorsReadRightAndHaveNoRaw) {
   // A file another writer made: one byte of u8 data before the floats.
   const std::vector<TensorSpec> specs = {{"u", DType::u8, {1}, ""}, {"w", DType::f32, {2}, ""}};
