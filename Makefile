@@ -3,7 +3,6 @@ BUILD ?= build
 BUILD_TYPE ?= Release
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
-SOAK_SECONDS ?= 600
 CUDA_ARCHITECTURES ?= 90a-real;110a-real
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 
@@ -11,12 +10,12 @@ export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 configure = cmake -S . -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G Ninja)
 compile = cmake --build $(1) -j $(JOBS)
 
-.PHONY: help deps build demo test asan tsan cuda bundle bench format check fuzz serve soak clean
+.PHONY: help deps build demo test asan tsan cuda bundle bench format check fuzz clean
 
 help:
 	@echo "make demo    install, build, check one recorded case, run a small policy on pictures"
 	@echo "make test    install, build, run all tests"
-	@echo "also: deps build asan tsan cuda bundle bench format check fuzz serve soak clean"
+	@echo "also: deps build asan tsan cuda bundle bench format check fuzz clean"
 
 deps:
 	tools/install_deps.sh build test sim fuzz format
@@ -60,11 +59,11 @@ cuda:
 bundle: cuda
 	tools/bundle.sh build-cuda
 
-bench:
-	tools/install_deps.sh build test sim
-	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_BENCH=ON
-	$(call compile,$(BUILD))
-	tools/bench.sh $(BUILD)
+# MODEL names a checkpoint; without it a small synthetic one is made.
+MODEL ?= $(BUILD)/bench/pi05_mini
+bench: build
+	$(if $(wildcard $(MODEL)),,$(BUILD)/bin/tendon synth pi05 --size mini --out $(MODEL))
+	$(BUILD)/bin/tendon bench $(MODEL)
 
 format:
 	tools/install_deps.sh format
@@ -81,12 +80,6 @@ fuzz:
 	cmake --preset fuzz
 	$(call compile,build-fuzz) --target fuzzers
 	tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
-
-serve: build
-	tools/serve.sh $(BUILD)
-
-soak: build
-	tools/soak.sh $(BUILD) $(SOAK_SECONDS)
 
 clean:
 	rm -rf build build-asan build-tsan build-cuda build-fuzz

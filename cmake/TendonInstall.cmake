@@ -12,8 +12,16 @@ set_target_properties(tendon_library PROPERTIES
   EXPORT_NAME tendon OUTPUT_NAME tendon LINKER_LANGUAGE CXX
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 
+# A bundle keeps its libraries in lib/ beside bin/. DT_RPATH, unlike the newer tag, holds for the
+# libraries of libraries too.
+set_target_properties(tendon PROPERTIES BUILD_RPATH "$ORIGIN/../lib" INSTALL_RPATH "$ORIGIN/../lib")
+target_link_options(tendon PRIVATE -Wl,--disable-new-dtags)
+
 install(TARGETS tendon_library EXPORT tendonTargets)
 install(TARGETS tendon)
+if(TARGET mujoco::mujoco)
+  install(IMPORTED_RUNTIME_ARTIFACTS mujoco::mujoco)
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/tendon DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tendon)
 install(EXPORT tendonTargets NAMESPACE tendon:: DESTINATION ${package} FILE tendonConfig.cmake)
