@@ -38,7 +38,9 @@ def tracked(root, suffixes):
     repository (the tools' own tests): all files."""
     root = Path(root)
     if (root / '.git').exists():
-        command = ['git', '-C', str(root), 'ls-files', '-z', '-c', '-o', '--exclude-standard']
+        # A checkout may belong to another user than the one who checks it.
+        git = ['git', '-c', 'safe.directory=*', '-C', str(root)]
+        command = git + ['ls-files', '-z', '-c', '-o', '--exclude-standard']
         out = subprocess.run(command, check=True, capture_output=True).stdout
         files = [root / name.decode() for name in out.split(b'\0') if name]
     else:
