@@ -20,6 +20,7 @@ SOURCES = HEADERS + ('.cpp', '.inl', '.cu', '.c')
 ENGINE_SURFACE = {
     'engine/inspect.h': 'traces, plans and weights, for programs that look inside',
     'engine/backends.h': 'which backends there are, for commands that are told a device',
+    'engine/synth.h': 'checkpoints with generated weights, for the command and for tests',
     'engine/golden.h': 'recordings of the original code, replayed by the command and by tests',
 }
 
