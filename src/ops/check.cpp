@@ -137,10 +137,15 @@ class Checker {
   void operator()(const ops::GatherRows& o) const {
     const Shape &x = t_.shape(o.x), &out = t_.shape(o.out);
     require(x[-1] == out[-1], "gather_rows: rows of {} into rows of {}", x[-1], out[-1]);
+    converts(o.x, o.out);
     integers(o.index, out.numel() / out[-1], "index");
   }
-  void operator()(const ops::Copy& o) const { same(o.out, o.x, "out"); }
+  void operator()(const ops::Copy& o) const {
+    same(o.out, o.x, "out");
+    converts(o.x, o.out);
+  }
   void operator()(const ops::SpaceToDepth& o) const {
+    reals({o.x, o.out});
     const Shape &x = t_.shape(o.x), &y = t_.shape(o.out);
     const std::int64_t b = o.block;
     require(x.rank() == 4 && b > 0 && x[1] % b == 0 && x[2] % b == 0 &&
@@ -169,6 +174,10 @@ class Checker {
       require(floating(t_.dtype(v)), "a floating point operand is wanted, {} came",
               name(t_.dtype(v)));
     }
+  }
+  void converts(Value from, Value to) const {
+    const DType a = t_.dtype(from), b = t_.dtype(to);
+    require(a == b || (floating(a) && floating(b)), "{} does not become {}", name(a), name(b));
   }
   void same(Value v, Value as, std::string_view what) const {
     require(static_cast<bool>(v) && t_.shape(v) == t_.shape(as), "{} {} is wanted, {} came", what,

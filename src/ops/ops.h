@@ -1,8 +1,10 @@
 // The vocabulary: every computation tendon knows, as plain structs. A model records them on a Trace,
 // a backend plans them. Letters: B batch, S tokens, D width, H heads, Dh head width, K inputs,
 // N outputs of a product, T rows of a table. Accumulation is fp32 or wider everywhere; a result is
-// rounded once, to the dtype of its Value, where an op's definition does not say otherwise. Operands of one
-// op may differ in floating dtype (f32, bf16, f16); moving ops (GatherRows, Select, Copy) take integers too.
+// rounded once, to the dtype of its Value, where an op's definition does not say otherwise. Operands of
+// one op may differ in floating dtype (f32, bf16, f16); GatherRows and Copy take any dtype. An output
+// overlaps no operand but where that is said. Rows of a tensor are those of its leading dimensions taken
+// together, in order. An index or length out of its range is undefined; the reference refuses it.
 #pragma once
 
 #include <array>
@@ -24,7 +26,8 @@ struct Value {
 enum class Act : std::uint8_t { none, gelu_tanh, gelu_erf, silu };
 
 // Row r of an operand reads table[rows[r * numel(rows) / R]][column + j], R being the operand's
-// number of rows: one index serves all rows, one serves each sample, or each row has its own.
+// number of rows: one index serves all rows, one serves each sample, or each row has its own. Indices
+// are in [0, T).
 // Without `rows`, row 0 serves all. This is how everything constant per time step is tabulated.
 struct RowTable {
   Value table;  // f32 [T, W]
@@ -68,18 +71,19 @@ struct Conv2d {
 };
 
 // softmax(scale * q k^T + biases) v over the concatenation of one or two pieces of keys.
-// Query head h uses key head h / (H / Hk). Sample b sees keys [0, length[b]) of a piece.
+// Query head h uses key head h / (H / Hk). Sample b sees keys [0, length[b]) of a piece; what lies behind
+// them may be anything. A query that sees no key gets 0. Biases are finite.
 struct Attention {
   struct Keys {
     Value k, v;    // [B, Sk, Hk, Dh]
-    Value length;  // i32 [B]; absent: all Sk. 0 in every piece: the result is 0
+    Value length;  // i32 [B], each in [0, Sk]; absent: all Sk
     Value bias;    // f32 [B, Sk] added to the scaled scores of each key; absent: 0
   };
   Value q;  // [B, S, H, Dh]
   std::array<Keys, 2> keys;  // keys[1].k may be absent
   Value score_bias;          // f32 [H, S, Sk of keys[0]] added to scores of the first piece
   float scale = 1.0f;
-  // Query s sees only the first visible[s] keys of the last piece; empty: all of them.
+  // Query s sees only the first min(visible[s], length) keys of the last piece; empty: no such limit.
   std::vector<std::int32_t> visible;
   Value out;  // [B, S, H, Dh]
 };
@@ -134,7 +138,7 @@ struct QkvRope {
 
 // out[i] = table[ids[i]] * scale.
 struct Embed {
-  Value ids;        // i32 [..]
+  Value ids;        // i32 [..], each in [0, V)
   WeightRef table;  // [V, D], used in place
   float scale = 1.0f;
   Value out;  // [.., D]
@@ -153,7 +157,7 @@ struct GatedAct {
   Value out;
 };
 
-// out = a + b; each dimension of b is a's or 1 (broadcast).
+// out = a + b; each dimension of b is a's or 1 (broadcast). `out` may be `a` itself.
 struct Add {
   Value a, b, out;
 };
@@ -163,7 +167,8 @@ struct Mul {
   Value a, b, out;
 };
 
-// out = x + factor * s(row) * v, s a one-column table (absent: 1). The Euler update.
+// out = x + factor * s(row) * v, s a one-column table (absent: 1). The Euler update. `out` may be `x`
+// itself.
 struct Axpy {
   Value x, v;
   RowTable scale;
@@ -171,7 +176,7 @@ struct Axpy {
   Value out;
 };
 
-// out row r = mask[r] ? a row r : b row r.
+// out row r = mask[r] ? a row r : b row r. `out` may be `a` or `b` itself.
 struct Select {
   Value mask;  // i32, one for each row
   Value a, b, out;
@@ -180,11 +185,11 @@ struct Select {
 // out[i] = x[index[i]] over the rows of x taken as [R, D]; a negative index gives zeros.
 struct GatherRows {
   Value x;      // [.., D]
-  Value index;  // i32, numel = rows of out
+  Value index;  // i32, numel = rows of out, each below R
   Value out;    // [.., D]
 };
 
-// Copies any strided view into another of the same shape, converting the dtype.
+// Copies any strided view into another of the same shape, between floating dtypes or keeping the dtype.
 struct Copy {
   Value x, out;
 };

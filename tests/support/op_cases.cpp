@@ -70,6 +70,7 @@ void append_rows(std::vector<OpCase>& all) {
   append(all, "axpy", shapes::kPlane, kAll, record_axpy);
   append(all, "axpy/table", shapes::kPlane, kAll, record_axpy_table);
   append(all, "select", shapes::kPlane, kAll, record_select);
+  append(all, "select/in_place", shapes::kPlane, kAll, record_select_in_place);
   append(all, "gather_rows", shapes::kPlane, kAll, record_gather_rows);
   append(all, "gather_rows/integers", shapes::kPlane, kIntegers, record_gather_integers);
   append(all, "copy", shapes::kPlane, kAll, record_copy);

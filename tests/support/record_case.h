@@ -24,6 +24,7 @@ void record_mul_column(CaseBuilder& b, const shapes::Plane& s);
 void record_axpy(CaseBuilder& b, const shapes::Plane& s);
 void record_axpy_table(CaseBuilder& b, const shapes::Plane& s);
 void record_select(CaseBuilder& b, const shapes::Plane& s);
+void record_select_in_place(CaseBuilder& b, const shapes::Plane& s);
 void record_gather_rows(CaseBuilder& b, const shapes::Plane& s);
 void record_gather_integers(CaseBuilder& b, const shapes::Plane& s);
 void record_copy(CaseBuilder& b, const shapes::Plane& s);

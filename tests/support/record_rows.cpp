@@ -147,6 +147,12 @@ void record_select(CaseBuilder& b, const Plane& s) {
   b.trace().add(ops::Select{b.integers({s.B * s.S}, scattered(2)), yes, no, b.output(shape_of(s))});
 }
 
+void record_select_in_place(CaseBuilder& b, const Plane& s) {
+  b.layout(s.layout);
+  const Value yes = b.input(shape_of(s)), no = b.in_place(shape_of(s));
+  b.trace().add(ops::Select{b.integers({s.B * s.S}, scattered(2)), yes, no, no});
+}
+
 void record_gather_rows(CaseBuilder& b, const Plane& s) {
   b.layout(s.layout);
   const std::int64_t rows = s.B * s.S + 3;
