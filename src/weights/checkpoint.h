@@ -19,8 +19,8 @@ namespace tendon {
 class TensorSource {
  public:
   virtual ~TensorSource() = default;
-  // Elements first, first + stride, ... (row-major numbers) as fp32. Throws Error on NaN, infinity
-  // and types that are no weights.
+  // Elements first, first + stride, ... (row-major numbers) as fp32. Throws Error on NaN and
+  // infinity.
   virtual void read(std::int64_t first, std::int64_t stride, std::int64_t count,
                     float* out) const = 0;
   // The elements as they lie in the file, dense and aligned; null: nowhere.

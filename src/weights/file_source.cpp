@@ -1,6 +1,7 @@
 #include "weights/file_source.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -34,6 +35,13 @@ struct F16 {
   using Stored = std::uint16_t;
   static float value(Stored s) { return f16_to_f32(s); }
   static bool finite(Stored s) { return (s & 0x7c00u) != 0x7c00u; }
+};
+
+template <class Number>
+struct Plain {
+  using Stored = Number;
+  static float value(Stored s) { return static_cast<float>(s); }
+  static bool finite(Stored s) { return std::isfinite(static_cast<float>(s)); }
 };
 
 // Converts and says whether all were finite. The files' bytes may be unaligned, hence memcpy.
@@ -81,9 +89,19 @@ class FileSource : public TensorSource {
       case DType::f16:
         finite = convert<F16>(from, stride, count, out);
         break;
-      default:
-        fail("{}: tensor '{}' is stored as {}; weights are F32, BF16 or F16, convert it", file(),
-             printable(tensor_.name), safetensors_name(tensor_.dtype));
+      case DType::f64:
+        finite = convert<Plain<double>>(from, stride, count, out);
+        break;
+      case DType::i32:
+        finite = convert<Plain<std::int32_t>>(from, stride, count, out);
+        break;
+      case DType::i64:
+        finite = convert<Plain<std::int64_t>>(from, stride, count, out);
+        break;
+      case DType::u8:
+      case DType::boolean:
+        finite = convert<Plain<std::uint8_t>>(from, stride, count, out);
+        break;
     }
     if (finite) return;
     std::int64_t at = 0;

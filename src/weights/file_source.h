@@ -7,8 +7,8 @@
 
 namespace tendon {
 
-// `files` and `tensor`, one of its tensors, outlive the source. F32, BF16 and F16 are read; reading
-// another type throws.
+// `files` and `tensor`, one of its tensors, outlive the source. Every type is read, fp64 and
+// integers rounded to fp32 (statistics are stored so); it is a Binder that refuses them as weights.
 std::unique_ptr<TensorSource> make_file_source(const Safetensors& files,
                                                const StoredTensor& tensor);
 

@@ -132,6 +132,9 @@ TEST_F(ScopeTest, OtherTypesAreNoWeights) {
   writer.finish();
   const Checkpoint checkpoint(Safetensors::open(folder_));
   Binder binder(checkpoint);
+  std::vector<float> read(2);
+  checkpoint.find("d")->source->read(0, 1, 2, read.data());  // as statistics, say
+  EXPECT_THAT(read, ElementsAre(1, 2));
   binder.root().vector("d", 2, Format::f32);
   EXPECT_THAT(finish_error(binder), HasSubstr("1 not F32, BF16 or F16: d F64"));
 }
