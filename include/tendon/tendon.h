@@ -130,6 +130,16 @@ class Policy {
 // allocates afterwards. Throws Error with one sentence that names what is wrong and the remedy.
 Policy load(const std::string& path, const LoadOptions& options);
 
+// A decoded picture that owns its pixels, dense RGB.
+struct OwnedImage {
+  int height = 0, width = 0;
+  std::vector<std::uint8_t> pixels;  // [height, width, 3]
+  Image view() const { return {pixels.data(), height, width, 0}; }
+};
+
+// Reads a PNG or JPEG file. Throws Error.
+OwnedImage load_image(const std::string& path);
+
 // The version of the library, "0.1.0".
 std::string_view version();
 

@@ -14,6 +14,8 @@ struct Context {
 };
 using AddCommand = void (*)(CLI::App& app, Context& context);
 
+void add_run(CLI::App& app, Context& context);
+void add_synth(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
 void add_rollout(CLI::App& app, Context& context);
 

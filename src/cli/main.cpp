@@ -9,7 +9,7 @@ namespace {
 
 using namespace tendon::cli;
 
-constexpr AddCommand kCommands[] = {add_check, add_rollout};
+constexpr AddCommand kCommands[] = {add_run, add_synth, add_check, add_rollout};
 
 }  // namespace
 

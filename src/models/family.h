@@ -57,9 +57,10 @@ struct Family {
   // Synthetic values: globs of tensors that multiply (1 + 0.1u); names whose values another name gives.
   std::vector<std::string> factors;
   std::vector<std::pair<std::string, std::string>> named_after;
-  // Generated checkpoints: the contract they follow, adapted to the dimensions, and their tokenizer.
+  // What a contract says too, of these dimensions.
+  Model::Dimensions (*dimensions)(const nlohmann::json& dims) = nullptr;
+  // Generated checkpoints: the contract they follow and the kind of their tokenizer.
   std::string_view usual_contract;
-  void (*fit_contract)(const nlohmann::json& dims, Contract& contract) = nullptr;
   bool byte_level_tokenizer = false;
   // Names (after the rules below) that together only this family's files hold.
   std::vector<std::string> marks;

@@ -80,6 +80,46 @@ Status PolicyCore::prepare(const Observation& observation, std::size_t index) no
   return {};
 }
 
+// FLOP of a call.
+double PolicyCore::work(int cameras, int tokens) const {
+  double flops = 0;
+  const Program& program = parts_.executable->program();
+  for (const auto& stage : parts_.model->stages(cameras, tokens, contract().steps)) {
+    const Trace& trace = program.traces[stage.trace];
+    for (const Op& op : trace.ops()) flops += cost(op, trace).flops * stage.count;
+  }
+  return flops;
+}
+
+void PolicyCore::warm_up(double flops) {
+  Status status = parts_.model->prepare(contract().steps, runner_);
+  require(status.ok(), "warm-up: {}", status.message());
+  const ModelOptions& o = parts_.model->options();
+  std::vector<float> pixels(static_cast<std::size_t>(dims_.image_height * dims_.image_width * 3));
+  std::vector<float> state(static_cast<std::size_t>(dims_.state), 0.25f);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(dims_.token_capacity), 1);
+  fill_gaussian(1, 0, pixels);
+  fill_gaussian(2, 0, noise_);
+  input_.noise = noise_;
+  input_.pinned = {};
+  input_.steps = contract().steps;
+  input_.shift = contract().shift;
+  for (int cameras : o.camera_counts) {
+    for (int bucket : o.token_buckets) {
+      flops -= work(cameras, bucket) * static_cast<double>(samples_.size());
+      if (flops < 0) return;
+      for (ModelSample& sample : input_.samples) {
+        sample.cameras.assign(static_cast<std::size_t>(dims_.camera_slots), nullptr);
+        std::fill_n(sample.cameras.begin(), cameras, pixels.data());
+        sample.tokens = std::span(tokens).first(static_cast<std::size_t>(bucket));
+        sample.state = state;
+      }
+      status = parts_.model->run(input_, runner_, chunk_);
+      require(status.ok(), "warm-up: {}", status.message());
+    }
+  }
+}
+
 Status PolicyCore::fill_noise(const InferOptions& options) noexcept {
   if (options.noise.empty()) {
     fill_gaussian(options.seed, 0, noise_);

@@ -31,8 +31,10 @@ class PolicyCore {
   Status infer(std::span<const Observation> observations, const InferOptions& options,
                std::span<Chunk> chunks) noexcept;
 
-  // Runs every stage of every bucket once on generated input. Throws Error.
-  void warm_up();
+  // Makes the schedule's tables, then runs buckets on generated input, small ones first, as long as
+  // their work stays under `flops` in all: where plans hold everything (a CPU) a first run differs only
+  // by page faults, and a full-size one takes seconds. Throws Error.
+  void warm_up(double flops);
 
  private:
   struct Sample {
@@ -44,6 +46,7 @@ class PolicyCore {
   };
   Status prepare(const Observation& observation, std::size_t index) noexcept;
   Status finish(std::size_t index, Chunk& chunk) noexcept;
+  double work(int cameras, int tokens) const;
   Status fill_noise(const InferOptions& options) noexcept;
 
   PolicyParts parts_;

@@ -198,6 +198,8 @@ std::vector<TensorSpec> tensors(const json& dims) {
   return s.all;
 }
 
+Model::Dimensions dimensions_of(const json& dims) { return dimensions(config_from(dims, true)); }
+
 template <bool kAdaptive>
 std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
   return make_model(config_from(dims, kAdaptive), options, checkpoint);
@@ -209,7 +211,8 @@ Family describe() {
   f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
   f.tensors = tensors<kAdaptive>, f.make = make<kAdaptive>;
-  f.recorded_call = recorded_call;
+  f.recorded_call = recorded_call, f.dimensions = dimensions_of;
+  f.usual_contract = kAdaptive ? "pi05_libero" : "pi0_libero";
   f.unused = {names::kExpertHead, names::prefix("norm.weight"), names::kTiedTable};
   f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
                "*.post_layernorm.weight"};
@@ -247,6 +250,16 @@ Config config_from(const json& dims, bool adaptive) {
           "width {}",
           c.image, c.patch, c.vision_width, c.vision_heads, c.q_heads, c.kv_heads, c.head_dim);
   return c;
+}
+
+Model::Dimensions dimensions(const Config& c) {
+  return {.image_height = static_cast<int>(c.image),
+          .image_width = static_cast<int>(c.image),
+          .camera_slots = static_cast<int>(c.cameras),
+          .token_capacity = static_cast<int>(c.prompt_len),
+          .horizon = static_cast<int>(c.horizon),
+          .action = static_cast<int>(c.action_dim),
+          .state = static_cast<int>(c.action_dim)};
 }
 
 Family pi05_family() {

@@ -62,14 +62,9 @@ void Pi05Model::record(Program& program) {
 }
 
 Model::Dimensions Pi05Model::dimensions() const {
-  const Config& c = config_;
-  return {.image_height = static_cast<int>(c.image),
-          .image_width = static_cast<int>(c.image),
-          .camera_slots = static_cast<int>(c.cameras),
-          .token_capacity = options_.token_buckets.back(),
-          .horizon = static_cast<int>(c.horizon),
-          .action = static_cast<int>(c.action_dim),
-          .state = static_cast<int>(c.action_dim)};
+  Dimensions d = pi05::dimensions(config_);
+  d.token_capacity = options_.token_buckets.back();
+  return d;
 }
 
 std::size_t Pi05Model::bucket_index(const PrefixKey& bucket) const noexcept {

@@ -23,6 +23,8 @@ struct Config {
 
 Config config_from(const nlohmann::json& dims, bool adaptive);
 
+Model::Dimensions dimensions(const Config& config);
+
 std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
                                   Checkpoint& checkpoint);
 

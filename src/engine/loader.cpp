@@ -1,0 +1,188 @@
+#include "engine/loader.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/json_file.h"
+#include "engine/backends.h"
+#include "preprocess/contract_source.h"
+#include "preprocess/tokenizer.h"
+
+namespace tendon {
+
+using nlohmann::json;
+
+namespace {
+
+// The family whose marks are all among the names as it would rename them.
+const Family* recognise(const Safetensors& files) {
+  for (const Family& f : families()) {
+    std::size_t found = 0;
+    for (const std::string& mark : f.marks) {
+      found += std::any_of(files.tensors().begin(), files.tensors().end(), [&](const auto& t) {
+        return apply_rules(f.name_rules, t.name) == mark;
+      });
+    }
+    if (!f.marks.empty() && found == f.marks.size()) return &f;
+  }
+  return nullptr;
+}
+
+// What the contract and tendon.json know of dimensions that shapes do not show.
+json known_dims(const std::filesystem::path& folder, const Contract& contract) {
+  json known = {{"horizon", contract.horizon},
+                {"prompt_len", contract.prompt.capacity},
+                {"cameras", contract.images.pictures.size()},
+                {"action_dim", contract.action_dim},
+                {"state_dim", contract.state_width}};
+  const auto file = folder / "tendon.json";
+  if (std::filesystem::exists(file)) {
+    const json all = read_json_file(file);
+    if (all.contains("dims")) known.update(all["dims"]);
+  }
+  return known;
+}
+
+// The working type: what was asked for, else what most of the stored matrices have.
+DType dtype_of(const Checkpoint& checkpoint, const std::string& asked) {
+  if (asked == "f32") return DType::f32;
+  if (asked == "bf16") return DType::bf16;
+  require(asked.empty(), "dtype \"{}\": f32 or bf16 is wanted", asked);
+  double narrow = 0, all = 0;
+  for (const auto& t : checkpoint.tensors()) {
+    const double n = static_cast<double>(t->shape.numel());
+    all += n;
+    if (t->dtype != DType::f32) narrow += n;
+  }
+  return narrow * 2 > all ? DType::bf16 : DType::f32;
+}
+
+std::vector<NamedArray> read_arrays(const std::filesystem::path& file) {
+  Checkpoint arrays(Safetensors::open(file));
+  std::vector<NamedArray> all;
+  for (const auto& t : arrays.tensors()) {
+    NamedArray a{t->name, std::vector<float>(static_cast<std::size_t>(t->shape.numel()))};
+    t->source->read(0, 1, t->shape.numel(), a.values.data());
+    all.push_back(std::move(a));
+  }
+  return all;
+}
+
+}  // namespace
+
+Source open_source(const std::filesystem::path& path, const LoadOptions& options) {
+  require(std::filesystem::exists(path), "{}: there is no such file or folder", path.string());
+  Source s;
+  s.folder = std::filesystem::is_directory(path) ? path : path.parent_path();
+  Safetensors files = Safetensors::open(path);
+  const Family* seen = recognise(files);
+  s.contract = resolve_contract(
+      s.folder, {.asked = options.contract, .model = seen ? std::string(seen->name) : ""});
+  s.family = &family(s.contract.model);
+  require(seen == nullptr || seen == s.family,
+          "{}: the weights are those of {}, the contract {} is for {}: pass --contract with one for {}",
+          path.string(), seen ? seen->name : "", s.contract.name, s.contract.model,
+          seen ? seen->name : "");
+  if (options.schedule == "exact") s.contract.schedule = TimeSchedule::exact;
+  else if (options.schedule == "bf16") s.contract.schedule = TimeSchedule::bf16;
+  else require(options.schedule.empty(), "schedule \"{}\": exact or bf16 is wanted", options.schedule);
+  s.statistics = resolve_statistics(s.folder, s.contract, options.statistics, read_arrays);
+  s.checkpoint = Checkpoint(std::move(files), s.family->name_rules);
+  s.dims = s.family->dims_of(s.checkpoint, known_dims(s.folder, s.contract));
+  s.dtype = dtype_of(s.checkpoint, options.dtype);
+  return s;
+}
+
+ModelOptions model_options(const Source& source, const LoadOptions& options) {
+  const Contract& c = source.contract;
+  ModelOptions m;
+  m.working = source.dtype;
+  m.bf16_schedule = c.schedule == TimeSchedule::bf16;
+  m.bf16_rope = c.rope == RopeTable::bf16;
+  m.batch = options.batch;
+  m.max_steps = std::max(options.max_steps, c.steps);
+  // Steps of 16 tokens keep the padding of a prompt under 16 rows.
+  for (int n = 16; n < c.prompt.capacity; n += 16) m.token_buckets.push_back(n);
+  m.token_buckets.push_back(std::max(c.prompt.capacity, 1));
+  const int slots = std::max<int>(1, static_cast<int>(c.images.pictures.size()));
+  for (int n = 1; n <= slots; ++n) m.camera_counts.push_back(n);
+  return m;
+}
+
+Compiled compile_model(Source& source, const ModelOptions& model, const LoadOptions& options,
+                       Backend& backend) {
+  Compiled all;
+  all.model = source.family->make(source.dims, model, source.checkpoint);
+  auto program = std::make_unique<Program>();
+  all.model->record(*program);
+  auto initial = std::move(program->initial);
+  all.executable = backend.compile(std::move(program),
+                                   {.threads = options.threads, .progress = options.progress});
+  for (const auto& [buffer, bytes] : initial) {
+    const Status status = all.executable->write(buffer, bytes);
+    require(status.ok(), "{}", status.message());
+  }
+  return all;
+}
+
+Policy::Impl::Impl(Source source, const LoadOptions& options) : source_(std::move(source)) {
+  require(options.batch > 0, "batch: at least 1 is wanted, {} came", options.batch);
+  const std::unique_ptr<Backend> backend = make_backend(options.device);
+  PolicyParts parts;
+  parts.default_prompt = options.default_prompt;
+  std::unique_ptr<Tokenizer> tokenizer;
+  for (int b = 0; b < options.batch; ++b) {
+    tokenizer = load_tokenizer(options.tokenizer.empty() ? source_.folder
+                                                         : std::filesystem::path(options.tokenizer));
+    info.tokenizer_sha256 = tokenizer->content_hash();
+    parts.preprocessors.emplace_back(source_.contract, source_.statistics, std::move(tokenizer),
+                                     PreprocessOptions{.truncate_prompt = options.truncate_prompt});
+  }
+  Compiled compiled =
+      compile_model(source_, model_options(source_, options), options, *backend);
+  parts.model = std::move(compiled.model);
+  parts.executable = std::move(compiled.executable);
+  core_ = std::make_unique<PolicyCore>(std::move(parts));
+  constexpr double kHostWarmUp = 5e11;  // FLOP: a few seconds of two cores
+  core_->warm_up(backend->name() == "cuda" ? HUGE_VAL : kHostWarmUp);
+  describe(*backend);
+}
+
+void Policy::Impl::describe(const Backend& backend) {
+  const Contract& c = source_.contract;
+  const Model::Dimensions d = core_->model().dimensions();
+  info.family = source_.family->name;
+  info.contract = c.name;
+  info.device = backend.description();
+  info.dtype = name(source_.dtype);
+  info.schedule = c.schedule == TimeSchedule::bf16 ? "bf16" : "exact";
+  info.weights_fingerprint = source_.checkpoint.fingerprint();
+  if (std::filesystem::exists(source_.statistics.origin)) {
+    info.statistics_sha256 = sha256_file(source_.statistics.origin);
+  }
+  for (const Picture& picture : c.images.pictures) {
+    for (const Camera& camera : picture.cameras) {
+      info.inputs.push_back({.key = camera.keys.front(), .slot = picture.slot,
+                             .required = camera.required});
+    }
+  }
+  for (const StatePart& part : c.robot_rules.state_sources.front()) {
+    info.inputs.push_back({.key = part.key, .slot = {}, .size = part.width});
+  }
+  info.horizon = d.horizon;
+  info.width = c.returned_dims;
+  info.model_width = d.action;
+  info.default_steps = c.steps;
+  info.control_hz = c.control_hz;
+  json metadata = json::object();
+  if (!c.robot_rules.reset_pose.empty()) metadata["reset_pose"] = c.robot_rules.reset_pose;
+  info.metadata_json = metadata.dump();
+  const MemoryReport memory = core_->executable().memory();
+  info.weight_bytes = memory.weights;
+  info.buffer_bytes = memory.buffers;
+  info.arena_bytes = memory.arena;
+}
+
+}  // namespace tendon
