@@ -4,6 +4,8 @@ include(CMakePackageConfigHelpers)
 
 add_library(tendon_library SHARED $<TARGET_OBJECTS:tendon_engine>)
 target_link_libraries(tendon_library PRIVATE tendon_engine)
+# What the other layers define stays inside.
+target_link_options(tendon_library PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
 target_include_directories(tendon_library INTERFACE
                            $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                            $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -10,7 +10,7 @@ model=$build/demo/pi05_mini
 plot=$build/demo/chunk.svg
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; "$@"; }
+show() { printf '$'; printf ' %q' "$@"; echo; "$@"; }
 
 mkdir -p "$build/demo"
 step "1. A case recorded from the original pi0.5 code: tendon's error at each stage, and its bound"
@@ -23,7 +23,7 @@ show "$tendon" synth pi05 --size mini --out "$model"
 step "3. Two pictures, a prompt and a robot's state become a chunk of actions"
 show "$tendon" run "$model" \
   --image base=assets/pictures/base.png --image left_wrist=assets/pictures/wrist.jpg \
-  --prompt "put the red block into the box" --state 0.1,-0.2,0.3,0,0.5,-0.1,0.2,0.4 \
+  --prompt 'put the red block into the box' --state 0.1,-0.2,0.3,0,0.5,-0.1,0.2,0.4 \
   --seed 7 --plot "$plot"
 
 printf '\nThe chunk, drawn per action dimension: %s\n' "$plot"
