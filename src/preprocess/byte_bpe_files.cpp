@@ -1,3 +1,4 @@
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -133,8 +134,11 @@ void read_tokenizer_config(const std::filesystem::path& file, ByteBpeModel& mode
   if (!std::filesystem::is_regular_file(file)) return;
   const json config = read_json_file(file);
   reading(file.string(), [&] {
-    for (const auto& [id, token] : config.value("added_tokens_decoder", json::object()).items()) {
-      model.added.push_back({token.at("content").get<std::string>(), std::stoi(id)});
+    const json added = config.value("added_tokens_decoder", json::object());
+    for (const auto& [id, token] : added.items()) {
+      std::int32_t number = -1;
+      std::from_chars(id.data(), id.data() + id.size(), number);
+      model.added.push_back({token.at("content").get<std::string>(), number});
     }
   });
 }

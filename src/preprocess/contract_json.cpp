@@ -264,7 +264,7 @@ void read_scalars(Fields& f, Contract& c) {
   f.read("horizon", c.horizon);
   f.read("action_dim", c.action_dim);
   f.read("state_dim", c.state_dim);
-  c.state_width = std::max(c.state_width, c.state_dim);
+  if (c.state_width == 0) c.state_width = c.state_dim;
   f.read("state_width", c.state_width);
   f.read("returned_dims", c.returned_dims);
   f.read("steps", c.steps);

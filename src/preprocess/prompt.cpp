@@ -26,7 +26,18 @@ int state_bin(double x) noexcept { return bin(x); }
 int state_bin(float x) noexcept { return bin(x); }
 
 PromptEncoder::PromptEncoder(PromptRules rules, Overflow overflow)
-    : rules_(std::move(rules)), overflow_(overflow), pieces_(rules_.pieces.size()) {}
+    : rules_(std::move(rules)),
+      overflow_(overflow),
+      pieces_(rules_.pieces.size()),
+      encoded_(rules_.pieces.size()) {
+  // Room for any usual prompt, so that a longer one than the last does not allocate.
+  constexpr std::size_t kUsual = 2048;
+  text_.reserve(kUsual);
+  for (std::string& piece : pieces_) piece.reserve(kUsual);
+  for (std::string& piece : encoded_) piece.reserve(kUsual);
+  ids_.reserve(kUsual);
+  last_.reserve(rules_.capacity);
+}
 
 void PromptEncoder::fill(std::string_view piece, std::string_view text,
                          std::span<const double> state, std::string& out) {
