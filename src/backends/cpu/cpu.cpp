@@ -9,11 +9,7 @@ namespace {
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
-      : options_(options), kernels_(cpu::kernels(cpu::detect(options.widest))) {
-    if (options_.products == CpuProducts::automatic && !native_bf16()) {
-      options_.products = CpuProducts::own;
-    }
-  }
+      : options_(options), kernels_(cpu::kernels(cpu::detect(options.widest))) {}
 
   std::string_view name() const override { return "cpu"; }
 
@@ -27,7 +23,7 @@ class CpuBackend : public Backend {
 
   std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
                                       const CompileOptions& options) override {
-    cpu::Machine machine{&kernels_, options.threads, options_.products};
+    cpu::Machine machine{&kernels_, options.threads, options_.products, native_bf16()};
     if (machine.threads <= 0) machine.threads = omp_get_max_threads();
     return cpu::compile(std::move(program), machine, options);
   }

@@ -8,8 +8,10 @@
 
 namespace tendon {
 
-// Which library multiplies. automatic: oneDNN where the processor multiplies bf16 natively (AMX,
-// AVX-512 bf16) and both operands are bf16, our kernels elsewhere.
+// Who multiplies. automatic: oneDNN where the processor multiplies bf16 natively (AMX, AVX-512
+// bf16), both operands are bf16 and the weight is no small one; our kernels elsewhere. onednn:
+// oneDNN wherever it can. On a Zen 3 core ours do 86-94 GFLOP/s at 256-532 rows and oneDNN 2.6
+// 86-93; at 10 rows with weights from memory 74-84 (bf16) and 40 (f32) against 26-33.
 enum class CpuProducts : std::uint8_t { automatic, own, onednn };
 
 struct CpuOptions {

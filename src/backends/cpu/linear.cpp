@@ -6,61 +6,70 @@
 namespace tendon::cpu {
 namespace {
 
-// The product by oneDNN into fp32, then one pass of ours.
+// The product by oneDNN into fp32, a block of columns at a time, each followed by one pass of ours.
 class LibraryProduct : public Step {
  public:
   LibraryProduct(Planner& planner, View x, std::array<WeightRef, 2> weights, Epilogue epilogue)
       : x_(std::move(x)), epilogue_(std::move(epilogue)), kernels_(&planner.kernels()) {
-    n_ = epilogue_.out.width();
-    threads_ = planner.threads(static_cast<double>(x_.rows() * n_) * 8);
+    threads_ = planner.threads(static_cast<double>(x_.rows() * epilogue_.out.width()) * 8);
     const std::int64_t row = x_.row_bytes() / static_cast<std::int64_t>(size_of(x_.dtype()));
     std::size_t scratch = 0;
-    for (int i = 0; i < 2; ++i) {
+    for (std::size_t i = 0; i < 2; ++i) {
       if (!weights[i]) continue;
-      y_[i] = planner.scratch_of<float>(x_.rows() * n_);
       const onednn::Matrix* m = planner.weights().library_matrix(weights[i], x_.rows());
       if (!planner.weights().packed()) continue;  // learning what is wanted: no layout yet
-      products_[i] = std::make_unique<onednn::Product>(*m, x_.rows(), row);
-      scratch = std::max(scratch, products_[i]->scratch_bytes());
+      products_.emplace_back(*m, x_.rows(), row);
+      y_[i] = planner.scratch_of<float>(x_.rows() * products_[i].columns(0));
+      scratch = std::max(scratch, products_[i].scratch_bytes());
     }
     scratch_ = planner.scratch(scratch);
   }
 
   const char* run() noexcept override {
     if (!epilogue_.gate.in_range(x_.rows())) return "gate: an index is outside its table";
-    for (int i = 0; i < 2; ++i) {
-      if (products_[i] && !products_[i]->run(x_.data(), y_[i], scratch_)) return "oneDNN failed";
+    std::int64_t from = 0;
+    for (int block = 0; block < products_[0].blocks(); ++block) {
+      for (std::size_t i = 0; i < products_.size(); ++i) {
+        if (!products_[i].run(block, x_.data(), y_[i], scratch_)) return "oneDNN failed";
+      }
+      const std::int64_t n = products_[0].columns(block);
+      split(threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end, int) {
+        for (std::int64_t r = begin; r < end; ++r) finish(r, from, n);
+      });
+      from += n;
     }
-    split(threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t r = begin; r < end; ++r) finish(r);
-    });
     return nullptr;
   }
 
  private:
-  void finish(std::int64_t r) const noexcept {
-    float* up = y_[1] ? y_[1] + r * n_ : nullptr;
-    if (up && epilogue_.up_bias) kernels_->add(up, epilogue_.up_bias, n_);
-    finish_row(*kernels_, epilogue_, r, 0, {y_[0] + r * n_, static_cast<std::size_t>(n_)}, up);
+  void finish(std::int64_t r, std::int64_t from, std::int64_t n) const noexcept {
+    float* up = y_[1] ? y_[1] + r * n : nullptr;
+    if (up && epilogue_.up_bias) kernels_->add(up, epilogue_.up_bias + from, n);
+    finish_row(*kernels_, epilogue_, r, from, {y_[0] + r * n, static_cast<std::size_t>(n)}, up);
   }
 
   View x_;
   Epilogue epilogue_;
   const Kernels* kernels_;
   int threads_ = 1;
-  std::int64_t n_ = 0;
   std::array<float*, 2> y_{};
-  std::array<std::unique_ptr<onednn::Product>, 2> products_;
+  std::vector<onednn::Product> products_;
   std::byte* scratch_ = nullptr;
 };
 
+// Below this a call of the library costs more than it saves. By the weight alone, so that a weight
+// is not packed twice for stages of different lengths.
+constexpr std::int64_t kLibraryWeights = 1 << 18;
+
 // oneDNN wants x as it multiplies it, in rows one distance apart.
 bool library_suits(const Planner& planner, const View& x, const Weight& weight) {
-  const CpuProducts products = planner.products();
+  const Machine& machine = planner.machine();
   const bool narrow = weight.format == Format::bf16;
-  if (products == CpuProducts::own || x.row_bytes() == 0) return false;
+  if (machine.products == CpuProducts::own || x.row_bytes() == 0) return false;
   if (x.dtype() != (narrow ? DType::bf16 : DType::f32)) return false;
-  return products == CpuProducts::onednn || narrow;
+  if (narrow && !machine.library_bf16) return false;
+  return machine.products == CpuProducts::onednn ||
+         (narrow && weight.shape.numel() >= kLibraryWeights);
 }
 
 }  // namespace

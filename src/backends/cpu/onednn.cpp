@@ -1,6 +1,8 @@
 #include "backends/cpu/onednn.h"
 
+#include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <vector>
 
 #include "backends/cpu/memory.h"
 #include "base/error.h"
@@ -17,8 +19,11 @@ Type type_of(DType dtype) {
   return dtype == DType::bf16 ? Type::bf16 : Type::f32;
 }
 
-// A CPU engine has no state of its own; making one costs microseconds.
-dnnl::engine engine() { return {dnnl::engine::kind::cpu, 0}; }
+// Has no state of its own; descriptors and primitives point to it without owning it.
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
 
 dnnl::matmul::primitive_desc describe(const Desc& x, const Desc& w, const Desc& y) {
   dnnl::primitive_attr attr;
@@ -39,61 +44,98 @@ struct Operand {
 }  // namespace
 
 struct Matrix::Impl {
+  struct Block {
+    std::int64_t columns;
+    Desc desc;
+    Memory data;
+  };
   MatrixSpec spec;
-  Desc desc;
-  Memory data;
+  std::vector<Block> blocks;
 };
 
 Matrix::Matrix() = default;
 Matrix::Matrix(Matrix&&) noexcept = default;
 Matrix& Matrix::operator=(Matrix&&) noexcept = default;
 Matrix::~Matrix() = default;
-std::size_t Matrix::bytes() const { return impl_ ? impl_->data.bytes() : 0; }
+
+std::size_t Matrix::bytes() const {
+  std::size_t sum = 0;
+  if (impl_) {
+    for (const Impl::Block& b : impl_->blocks) sum += b.data.bytes();
+  }
+  return sum;
+}
+
+namespace {
+
+// 4 MB of results, in multiples of the library's own blocks.
+std::int64_t block_columns(const MatrixSpec& spec) {
+  const std::int64_t columns = (std::int64_t{1} << 20) / std::max<std::int64_t>(1, spec.rows);
+  return std::min(spec.n, std::max<std::int64_t>(1024, columns / 256 * 256));
+}
+
+void reorder(const Desc& from, const std::byte* plain, const Desc& to, std::byte* packed) {
+  dnnl::memory source(from, engine(), const_cast<std::byte*>(plain));
+  dnnl::memory target(to, engine(), packed);
+  dnnl::stream stream(engine());
+  dnnl::reorder(source, target).execute(stream, source, target);
+  stream.wait();
+}
+
+}  // namespace
 
 Matrix pack(const MatrixSpec& spec, const std::byte* plain) try {
   const Type type = type_of(spec.dtype);
-  const Desc x({spec.rows, spec.k}, type, Tag::ab), y({spec.rows, spec.n}, Type::f32, Tag::ab);
-  const Desc from({spec.k, spec.n}, type, Tag::ba), any({spec.k, spec.n}, type, Tag::any);
+  const std::int64_t step = block_columns(spec);
   Matrix out;
   out.impl_ = std::make_unique<Matrix::Impl>();
-  Matrix::Impl& m = *out.impl_;
-  m.spec = spec;
-  m.desc = describe(x, any, y).weights_desc();
-  m.data = Memory(m.desc.get_size());
-  dnnl::engine cpu = engine();
-  dnnl::memory source(from, cpu, const_cast<std::byte*>(plain));
-  dnnl::memory target(m.desc, cpu, m.data.data());
-  dnnl::stream stream(cpu);
-  dnnl::reorder(source, target).execute(stream, source, target);
-  stream.wait();
+  out.impl_->spec = spec;
+  for (std::int64_t from = 0; from < spec.n; from += step) {
+    const std::int64_t n = std::min(step, spec.n - from);
+    const Desc x({spec.rows, spec.k}, type, Tag::ab), y({spec.rows, n}, Type::f32, Tag::ab);
+    Matrix::Impl::Block block{
+        n, describe(x, Desc({spec.k, n}, type, Tag::any), y).weights_desc(), {}};
+    block.data = Memory(block.desc.get_size());
+    const auto row_bytes = spec.k * static_cast<std::int64_t>(size_of(spec.dtype));
+    reorder(Desc({spec.k, n}, type, Tag::ba), plain + from * row_bytes, block.desc,
+            block.data.data());
+    out.impl_->blocks.push_back(std::move(block));
+  }
   return out;
 } catch (const dnnl::error& e) {
   fail("onednn: packing [{},{}] for {} rows failed: {}", spec.n, spec.k, spec.rows, e.what());
 }
 
 struct Product::Impl {
-  dnnl::matmul::primitive_desc desc;
-  dnnl::matmul primitive;
-  dnnl::stream stream;
-  Operand x, w, y, scratch;
-  const void* weights;
+  struct Block {
+    std::int64_t columns;
+    const void* weights;
+    dnnl::matmul::primitive_desc desc;
+    dnnl::matmul primitive;
+    Operand x, w, y, scratch;
 
-  Impl(const dnnl::matmul::primitive_desc& d, const void* w_data)
-      : desc(d),
-        primitive(d),
-        stream(engine()),
-        x(d.src_desc()),
-        w(d.weights_desc()),
-        y(d.dst_desc()),
-        scratch(d.scratchpad_desc()),
-        weights(w_data) {}
+    Block(std::int64_t n, const void* data, const dnnl::matmul::primitive_desc& d)
+        : columns(n),
+          weights(data),
+          desc(d),
+          primitive(d),
+          x(d.src_desc()),
+          w(d.weights_desc()),
+          y(d.dst_desc()),
+          scratch(d.scratchpad_desc()) {}
+  };
+  dnnl::stream stream{engine()};
+  std::vector<Block> blocks;
 };
 
-Product::Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row) try {
+Product::Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row) try
+    : impl_(std::make_unique<Impl>()) {
   const Matrix::Impl& m = *matrix.impl_;
   const Desc x({rows, m.spec.k}, type_of(m.spec.dtype), dnnl::memory::dims{x_row, 1});
-  const Desc y({rows, m.spec.n}, Type::f32, Tag::ab);
-  impl_ = std::make_unique<Impl>(describe(x, m.desc, y), m.data.data());
+  for (const Matrix::Impl::Block& b : m.blocks) {
+    const Desc y({rows, b.columns}, Type::f32, Tag::ab);
+    impl_->blocks.emplace_back(b.columns, b.data.data(), describe(x, b.desc, y));
+  }
 } catch (const dnnl::error& e) {
   fail("onednn: no product of {} rows: {}", rows, e.what());
 }
@@ -101,10 +143,21 @@ Product::Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row) tr
 Product::Product(Product&&) noexcept = default;
 Product::~Product() = default;
 
-std::size_t Product::scratch_bytes() const { return impl_->desc.scratchpad_desc().get_size(); }
+std::size_t Product::scratch_bytes() const {
+  std::size_t most = 0;
+  for (const Impl::Block& b : impl_->blocks) {
+    most = std::max(most, b.desc.scratchpad_desc().get_size());
+  }
+  return most;
+}
 
-bool Product::run(const void* x, float* y, void* scratch) const noexcept {
-  const Impl& p = *impl_;
+int Product::blocks() const { return static_cast<int>(impl_->blocks.size()); }
+std::int64_t Product::columns(int block) const {
+  return impl_->blocks[static_cast<std::size_t>(block)].columns;
+}
+
+bool Product::run(int block, const void* x, float* y, void* scratch) const noexcept {
+  const Impl::Block& p = impl_->blocks[static_cast<std::size_t>(block)];
   p.x.at(x);
   p.w.at(p.weights);
   p.y.at(y);
@@ -113,8 +166,9 @@ bool Product::run(const void* x, float* y, void* scratch) const noexcept {
                                   {DNNL_ARG_WEIGHTS, p.w.memory.get()},
                                   {DNNL_ARG_DST, p.y.memory.get()},
                                   {DNNL_ARG_SCRATCHPAD, p.scratch.memory.get()}};
-  return dnnl_primitive_execute(p.primitive.get(), p.stream.get(), 4, args) == dnnl_success &&
-         dnnl_stream_wait(p.stream.get()) == dnnl_success;
+  dnnl_stream_t stream = impl_->stream.get();
+  return dnnl_primitive_execute(p.primitive.get(), stream, 4, args) == dnnl_success &&
+         dnnl_stream_wait(stream) == dnnl_success;
 }
 
 bool multiplies_bf16() try {

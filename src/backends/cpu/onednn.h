@@ -16,7 +16,8 @@ struct MatrixSpec {
   std::int64_t n = 0, k = 0;
 };
 
-// Weights [N, K] in the layout that the library wants for products of spec.rows rows.
+// Weights [N, K] in the layout that the library wants for products of spec.rows rows, in blocks of
+// outputs so narrow that a block's result stays in the cache for what follows.
 class Matrix {
  public:
   Matrix();
@@ -35,16 +36,20 @@ class Matrix {
 // `plain`: [N, K] in spec.dtype, needed no longer than the call. Throws Error.
 Matrix pack(const MatrixSpec& spec, const std::byte* plain);
 
-// y[rows, N] f32 = x[rows, K] w^T, x of the matrix' type with rows `x_row` elements apart. The
-// matrix outlives it. Throws Error.
+// y = x w^T for x [rows, K] of the matrix' type with rows `x_row` elements apart. The matrix
+// outlives it. Throws Error.
 class Product {
  public:
   Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row);
   Product(Product&&) noexcept;
   ~Product();
   std::size_t scratch_bytes() const;
-  // False where the library failed. One thread at a time; it uses OpenMP's threads.
-  bool run(const void* x, float* y, void* scratch) const noexcept;
+  int blocks() const;
+  std::int64_t columns(int block) const;  // the first is the widest
+
+  // y[rows, columns(block)] f32. False where the library failed. One thread at a time; it uses
+  // OpenMP's threads.
+  bool run(int block, const void* x, float* y, void* scratch) const noexcept;
 
  private:
   struct Impl;

@@ -44,6 +44,7 @@ struct Machine {
   const Kernels* kernels = nullptr;
   int threads = 1;
   CpuProducts products = CpuProducts::automatic;
+  bool library_bf16 = false;  // oneDNN multiplies bf16 here
 };
 
 class Planner {
@@ -54,7 +55,7 @@ class Planner {
   const Kernels& kernels() const { return *machine_.kernels; }
   // Threads for work of so many elementary operations: 1 where starting them would cost more.
   int threads(double operations) const;
-  CpuProducts products() const { return machine_.products; }
+  const Machine& machine() const { return machine_; }
   Weights& weights() { return weights_; }
 
   View view(Value v) const;  // empty for an absent value

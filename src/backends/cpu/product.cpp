@@ -8,7 +8,8 @@ constexpr std::int64_t kPackedFloats = 6
                                        << 20;  // of x packed at once: 24 MB, what a large L3 keeps
 constexpr std::int64_t kTaskColumns = 128;     // 128 columns x 512 of K: 128 KB of bf16, in L2
 constexpr std::int64_t kTaskRows = 512;
-constexpr std::int64_t kRowsInPlace = 24;
+// Up to here transposing x costs more than reading its rows side by side.
+constexpr std::int64_t kRowsAsTheyAre = 24;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -50,9 +51,14 @@ Product::Product(Planner& planner, ProductSpec spec)
   const double work = 2.0 * static_cast<double>(m * n * k * sides);
   threads_ = planner.threads(work);
   group_ = std::max<std::int64_t>(1, even(m, kernels_->rows(s_.weight.type)));
-  in_place_ =
-      !s_.source && s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 && m <= kRowsInPlace;
-  block_rows_ = in_place_ ? m : even(m, std::max(group_, kPackedFloats / k / group_ * group_));
+  reads_ = s_.source || m > kRowsAsTheyAre                       ? Reads::groups
+           : s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 ? Reads::in_place
+                                                                 : Reads::rows;
+  a_row_ = reads_ == Reads::in_place ? s_.x.row_bytes() / 4 : reads_ == Reads::rows ? k + 16 : 0;
+  block_rows_ = m;
+  if (reads_ == Reads::groups) {
+    block_rows_ = even(m, std::max(group_, kPackedFloats / k / group_ * group_));
+  }
   block_rows_ = ceil_div(block_rows_, group_) * group_;
 
   const std::int64_t panels = s_.weight.panels;
@@ -67,33 +73,43 @@ Product::Product(Planner& planner, ProductSpec spec)
   }
   task_rows_ = ceil_div(task_rows_, group_) * group_;
 
-  if (!in_place_) packed_ = planner.scratch_of<float>(block_rows_ * k);
+  if (reads_ != Reads::in_place) {
+    packed_ = planner.scratch_of<float>(block_rows_ * std::max(k, a_row_));
+  }
   tile_floats_ = task_rows_ * task_panels_ * kernels_->panel_columns * sides;
   tiles_ = planner.scratch_of<float>(tile_floats_ * threads_);
 }
 
-void Product::pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept {
-  for (std::int64_t g = groups.begin; g < groups.end; ++g) {
-    const std::int64_t at = g * group_, count = std::min(group_, rows - at);
-    float* to = packed_ + at * s_.weight.k;
-    if (s_.source) {
-      s_.source->pack(first + at, count, group_, to);
-    } else if (s_.x.row_bytes() || count == 1) {
-      kernels_->pack_group(
-          {s_.x.dtype(), s_.x.row(first + at), s_.x.row_bytes(), count, s_.weight.k, group_, to});
-    } else {
-      for (std::int64_t r = 0; r < count; ++r) {
-        kernels_->pack_group(
-            {s_.x.dtype(), s_.x.row(first + at + r), 0, 1, s_.weight.k, group_, to + r});
-      }
+void Product::pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept {
+  const std::int64_t k = s_.weight.k;
+  if (reads_ == Reads::rows) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      kernels_->load(s_.x.dtype(), s_.x.row(first + r), k, to + r * a_row_);
     }
+  } else if (s_.source) {
+    s_.source->pack(first, count, group_, to);
+  } else if (s_.x.row_bytes()) {
+    kernels_->pack_group({s_.x.dtype(), s_.x.row(first), s_.x.row_bytes(), count, k, group_, to});
+  } else {
+    for (std::int64_t r = 0; r < count; ++r) {
+      kernels_->pack_group({s_.x.dtype(), s_.x.row(first + r), 0, 1, k, group_, to + r});
+    }
+  }
+}
+
+void Product::pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept {
+  const std::int64_t floats = std::max(s_.weight.k, a_row_);
+  for (std::int64_t g = groups.begin; g < groups.end; ++g) {
+    const std::int64_t at = g * group_;
+    pack_group(first + at, std::min(group_, rows - at), packed_ + at * floats);
   }
 }
 
 void Product::multiply(const Task& t, const PackedMatrix& w, float* c) const noexcept {
   ProductTile tile;
-  tile.a_row = in_place_ ? std::max<std::int64_t>(1, s_.x.row_bytes() / 4) : 0;
-  tile.a = in_place_ ? reinterpret_cast<const float*>(s_.x.row(t.from)) : packed_ + t.from * w.k;
+  tile.a_row = a_row_;
+  tile.a = reads_ == Reads::in_place ? reinterpret_cast<const float*>(s_.x.row(t.from))
+                                     : packed_ + t.from * std::max(w.k, a_row_);
   tile.group = group_;
   tile.rows = t.rows;
   tile.k = w.k;
@@ -127,7 +143,7 @@ void Product::run_block(std::int64_t first, std::int64_t rows) noexcept {
   const std::int64_t groups = ceil_div(rows, group_);
   next_.store(0, std::memory_order_relaxed);
   on_threads(threads_, [&](int thread, int threads) {
-    if (!in_place_) {
+    if (reads_ != Reads::in_place) {
       pack(first, rows, part(groups, thread, threads));
       meet(threads);
     }

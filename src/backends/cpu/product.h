@@ -43,6 +43,7 @@ class Product : public Step {
  private:
   struct Task;
   void pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept;
+  void pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept;
   void run_block(std::int64_t first, std::int64_t rows) noexcept;
   void compute(const Task& task, float* tile) const noexcept;
   void multiply(const Task& task, const PackedMatrix& w, float* c) const noexcept;
@@ -51,7 +52,9 @@ class Product : public Step {
   const Kernels* kernels_;
   int threads_;
   std::int64_t group_, block_rows_, task_rows_, task_panels_;
-  bool in_place_;  // x is read where it lies
+  // How the kernels read x: where it lies, from fp32 rows a_row_ apart, or from packed groups.
+  enum class Reads : std::uint8_t { in_place, rows, groups } reads_;
+  std::int64_t a_row_ = 0;
   float* packed_ = nullptr;
   float* tiles_ = nullptr;
   std::int64_t tile_floats_ = 0;

@@ -8,16 +8,6 @@ namespace {
 
 constexpr std::int64_t kPiece = 1024;
 
-bool floating(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
-
-// What Copy and GatherRows can turn into what: any into itself, floats into floats, integers into
-// floats.
-void require_convertible(DType from, DType to) {
-  require(from == to || (floating(to) && (floating(from) || from == DType::i32 ||
-                                          from == DType::u8 || from == DType::boolean)),
-          "the cpu backend does not convert {} to {}", name(from), name(to));
-}
-
 void move(const Kernels& k, DType from, const std::byte* src, DType to, std::byte* dst,
           std::int64_t n) noexcept {
   if (from == to) {
@@ -27,14 +17,7 @@ void move(const Kernels& k, DType from, const std::byte* src, DType to, std::byt
   float x[kPiece];
   for (std::int64_t at = 0; at < n; at += kPiece) {
     const std::int64_t count = std::min(kPiece, n - at);
-    const std::byte* piece = src + at * static_cast<std::int64_t>(size_of(from));
-    if (from == DType::i32) {
-      std::copy_n(reinterpret_cast<const std::int32_t*>(piece), count, x);
-    } else if (!floating(from)) {
-      std::copy_n(reinterpret_cast<const std::uint8_t*>(piece), count, x);
-    } else {
-      k.load(from, piece, count, x);
-    }
+    k.load(from, src + at * static_cast<std::int64_t>(size_of(from)), count, x);
     k.store(to, x, count, dst + at * static_cast<std::int64_t>(size_of(to)));
   }
 }
@@ -43,7 +26,6 @@ class MoveRows : public Step {
  public:
   MoveRows(Planner& planner, Value x, Value out, const std::int32_t* index)
       : x_(planner.view(x)), out_(planner.view(out)), index_(index), kernels_(&planner.kernels()) {
-    require_convertible(x_.dtype(), out_.dtype());
     threads_ = planner.threads(static_cast<double>(out_.rows() * out_.width()) * 2);
     if (!index && x_.dense() && out_.dense()) {
       const std::int64_t n = x_.rows() * x_.width();
