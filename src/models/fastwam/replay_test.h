@@ -52,7 +52,7 @@ inline void collect(Executable& executable, std::size_t trace, int iteration, St
   }
 }
 
-struct Setup {
+struct Plan {
   nlohmann::json dims;
   SyntheticRule rule;
   ModelOptions options;
@@ -62,7 +62,7 @@ struct Setup {
 // A model, its weights and its program.
 class Session final : public StageObserver {
  public:
-  explicit Session(Setup setup)
+  explicit Session(Plan setup)
       : setup_(std::move(setup)), checkpoint_(weights(setup_)), config_(config_from(setup_.dims)) {
     if (setup_.options.max_steps == 100) setup_.options.max_steps = 16;
     model_ = make_model(config_, setup_.options, checkpoint_);
@@ -74,13 +74,13 @@ class Session final : public StageObserver {
     for (const auto& [buffer, bytes] : initial) executable_->write(buffer, bytes);
   }
 
-  static Checkpoint weights(const Setup& setup) {
+  static Checkpoint weights(const Plan& setup) {
     std::vector<TensorSpec> specs = published_tensors(config_from(setup.dims));
     for (TensorSpec& t : specs) t.dtype = DType::f32;
     return synthetic_checkpoint(specs, setup.rule);
   }
-  static std::unique_ptr<Backend> backend() {
-    return make_reference({.accumulate = Accumulate::f32});
+  static std::unique_ptr<Backend> backend() {  // sums in fp32, as the recorded runs
+    return make_reference({.accumulate = Accumulate::f32, .threads = 1});
   }
 
   std::vector<float> encode(std::span<const std::int32_t> ids) {
@@ -127,13 +127,14 @@ class Session final : public StageObserver {
   }
 
   const Stages& stages() const { return stages_; }
+  void forget() { stages_.clear(); }
   const std::vector<std::string>& stages_run() const { return stages_run_; }
   const Config& config() const { return config_; }
   Model& model() { return *model_; }
   Executable& executable() { return *executable_; }
 
  private:
-  Setup setup_;
+  Plan setup_;
   Checkpoint checkpoint_;
   Config config_;
   std::unique_ptr<Model> model_;
@@ -149,7 +150,7 @@ class Recorded {
   Recorded() : file_("fastwam_tiny") {}
 
   const nlohmann::json& dims() const { return file_.json["dims"]; }
-  Setup setup(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
+  Plan setup(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
     return {dims(), rule(), options, taps};
   }
   SyntheticRule rule() const {
@@ -228,6 +229,35 @@ class Recorded {
  private:
   golden::File file_;
   mutable std::vector<std::unique_ptr<RecordedInputs>> kept_;
+};
+
+// The recorded base case, run once with taps by whoever asks first.
+struct BaseRun {
+  Recorded recorded;
+  Session session;
+  RecordedCall call;
+  std::vector<float> chunk;
+
+  explicit BaseRun(const ModelOptions& options)
+      : session(recorded.setup(options, true)),
+        call(recorded.call("n10")),
+        chunk(session.run(call.input)) {}
+  static const BaseRun& f32() {
+    static const BaseRun run({.working = DType::f32});
+    return run;
+  }
+
+  // Largest difference in units of the recording's bound; infinite where the stage is not shown.
+  double fp32_ratio(const std::string& stage) const {
+    const auto found = session.stages().find(stage);
+    if (found == session.stages().end()) return HUGE_VAL;
+    double worst = 0;
+    const bool fits = recorded.pairs(found->second, stage, call, [&](float ours, float theirs) {
+      const double ratio = std::abs(ours - theirs) / (1e-4 + 1e-4 * std::abs(theirs));
+      worst = std::isfinite(ratio) ? std::max(worst, ratio) : HUGE_VAL;
+    });
+    return fits ? worst : HUGE_VAL;
+  }
 };
 
 inline double largest_difference(std::span<const float> a, std::span<const float> b) {
