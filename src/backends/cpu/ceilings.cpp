@@ -82,6 +82,8 @@ ProductRate best_rate(const ProductShape& shape, DType dtype, int threads) {
 
 }  // namespace
 
+bool library_multiplies_bf16() { return cpu::onednn::multiplies_bf16(); }
+
 ProductRate measure_product(const ProductShape& shape, DType dtype, const CpuOptions& options,
                             int threads, int repetitions) {
   const auto executable =

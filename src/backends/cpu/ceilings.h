@@ -33,4 +33,7 @@ struct ProductShape {
 ProductRate measure_product(const ProductShape& shape, DType dtype, const CpuOptions& options,
                             int threads = 0, int repetitions = 9);
 
+// Whether oneDNN multiplies bf16 on this processor; elsewhere only our kernels do.
+bool library_multiplies_bf16();
+
 }  // namespace tendon

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/error.h"
+
 namespace tendon::cpu {
 namespace {
 
@@ -54,6 +56,11 @@ class CpuExecutable : public Executable {
     plan_traces();  // how much scratch the packed ones want,
     allocate();
     plan_traces();  // and the addresses
+    for (const auto& [buffer, bytes] : program_->initial) {
+      const Status written = write(buffer, bytes, 0);
+      require(written.ok(), "{}", written.message());
+    }
+    program_->initial.clear();
   }
 
   const Program& program() const override { return *program_; }
