@@ -58,16 +58,17 @@ void assign_cameras(const ImageRules& rules, std::span<const ImageInput> images,
   for (const ImageInput& image : images) {
     const int at = find_camera(rules, image.key);
     if (at < 0 && is_ignored(rules, image.key)) continue;
-    require(at >= 0, "camera \"{}\" is unknown; this contract takes {}", printable(image.key),
-            camera_names(rules));
-    require(cameras[at] == nullptr, "camera \"{}\" was given twice", printable(image.key));
+    if (at < 0)
+      fail("camera \"{}\" is unknown; this contract takes {}", printable(image.key),
+           camera_names(rules));
+    if (cameras[at] != nullptr) fail("camera \"{}\" was given twice", printable(image.key));
     cameras[at] = &image;
   }
   std::size_t index = 0;
   for (const Picture& p : rules.pictures) {
     for (const Camera& c : p.cameras) {
-      require(cameras[index] != nullptr || !c.required,
-              "camera {} is missing; this contract takes {}", c.keys[0], camera_names(rules));
+      if (cameras[index] == nullptr && c.required)
+        fail("camera {} is missing; this contract takes {}", c.keys[0], camera_names(rules));
       ++index;
     }
   }
@@ -132,8 +133,9 @@ void collect_state(const Contract& contract, std::span<const VectorInput> vector
                    std::vector<double>& state) {
   state.clear();
   for (const VectorInput& v : vectors) {
-    require(takes_vector(contract, v.key), "state vector \"{}\" is unknown; this contract takes {}",
-            printable(v.key), source_names(contract));
+    if (!takes_vector(contract, v.key))
+      fail("state vector \"{}\" is unknown; this contract takes {}", printable(v.key),
+           source_names(contract));
   }
   if (contract.state_dim == 0) return;
   bool found = false;
@@ -145,10 +147,10 @@ void collect_state(const Contract& contract, std::span<const VectorInput> vector
     state.assign(whole->values.begin(), whole->values.end());
     found = true;
   }
-  require(found, "the state is missing; this contract takes {}", source_names(contract));
-  require(static_cast<int>(state.size()) == contract.state_dim,
-          "the state has {} numbers, this contract takes {}: {}", state.size(), contract.state_dim,
-          source_names(contract));
+  if (!found) fail("the state is missing; this contract takes {}", source_names(contract));
+  if (static_cast<int>(state.size()) != contract.state_dim)
+    fail("the state has {} numbers, this contract takes {}: {}", state.size(), contract.state_dim,
+         source_names(contract));
   for (std::size_t i = 0; i < state.size(); ++i) {
     require(std::isfinite(state[i]), "entry {} of the state is not finite", i);
   }
@@ -159,11 +161,11 @@ namespace {
 std::size_t element_count(const ImageInput& input) {
   std::int64_t n = 1;
   for (const int d : input.shape) {
-    require(d > 0 && d <= 16384, "image {}: a side of {} pixels", printable(input.key), d);
+    if (d <= 0 || d > 16384) fail("image {}: a side of {} pixels", printable(input.key), d);
     n *= d;
   }
-  require(n <= std::int64_t{3} << 26 && input.data != nullptr, "image {}: no picture of {} numbers",
-          printable(input.key), n);
+  if (n > std::int64_t{3} << 26 || input.data == nullptr)
+    fail("image {}: no picture of {} numbers", printable(input.key), n);
   return static_cast<std::size_t>(n);
 }
 
@@ -181,8 +183,9 @@ ImageView ImageReader::bytes(const ImageInput& input, ChannelOrder order) {
     if (input.dtype == DType::f32) {
       floats_to_bytes(static_cast<const float*>(input.data), count, converted_.data(), input.key);
     } else {
-      require(input.dtype == DType::f64, "image {}: elements are {}; u8, f32 and f64 are taken",
-              printable(input.key), name(input.dtype));
+      if (input.dtype != DType::f64)
+        fail("image {}: elements are {}; u8, f32 and f64 are taken", printable(input.key),
+             name(input.dtype));
       floats_to_bytes(static_cast<const double*>(input.data), count, converted_.data(), input.key);
     }
     bytes = converted_.data();
@@ -211,16 +214,16 @@ FloatView ImageReader::floats(const ImageInput& input, ChannelOrder order) {
     }
     return {values_.data(), height, width};
   }
-  require(input.dtype == DType::f32 || input.dtype == DType::f64,
-          "image {}: elements are {}; u8, f32 and f64 are taken", printable(input.key),
-          name(input.dtype));
+  if (input.dtype != DType::f32 && input.dtype != DType::f64)
+    fail("image {}: elements are {}; u8, f32 and f64 are taken", printable(input.key),
+         name(input.dtype));
   const std::size_t plane = static_cast<std::size_t>(height) * width;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t from = first ? (i % 3) * plane + i / 3 : i;
     const float v = input.dtype == DType::f32
                         ? static_cast<const float*>(input.data)[from]
                         : static_cast<float>(static_cast<const double*>(input.data)[from]);
-    require(std::isfinite(v), "image {}: value {} is not finite", printable(input.key), from);
+    if (!std::isfinite(v)) fail("image {}: value {} is not finite", printable(input.key), from);
     values_[i] = v;
   }
   return {values_.data(), height, width};

@@ -90,8 +90,9 @@ void Preprocessor::State::images(const ObservationView& observation, PreparedInp
     picture_from(layouts[p], given, input.pictures[p]);
     any = true;
   }
-  require(any, "the observation has no camera image; contract {} takes {}", contract.name,
-          camera_names(contract.images));
+  if (!any)
+    fail("the observation has no camera image; contract {} takes {}", contract.name,
+         camera_names(contract.images));
 }
 
 void Preprocessor::State::state(const ObservationView& observation, PreparedInput& input) {
