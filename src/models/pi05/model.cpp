@@ -11,11 +11,6 @@ namespace {
 
 constexpr double kShortestPeriod = 4e-3, kLongestPeriod = 4.0;
 
-int valid_cameras(const ModelSample& sample) {
-  return static_cast<int>(std::count_if(sample.cameras.begin(), sample.cameras.end(),
-                                        [](const float* p) { return p != nullptr; }));
-}
-
 }  // namespace
 
 std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
@@ -24,14 +19,13 @@ std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& opti
 }
 
 Pi05Model::Pi05Model(const Config& config, const ModelOptions& options, Checkpoint& checkpoint)
-    : config_(config), options_(options), checkpoint_(&checkpoint) {
+    : config_(config), options_(options), checkpoint_(&checkpoint),
+      prefix_rows_({.image_rows = config.patches(), .slots = config.cameras,
+                    .width = config.prefix_width},
+                   options) {
   const auto batch = static_cast<std::size_t>(options_.batch);
   const auto horizon = static_cast<std::size_t>(config_.horizon);
   const auto rows = static_cast<std::size_t>(options_.max_steps) + 1;
-  const PrefixKey largest{options_.camera_counts.back(), options_.token_buckets.back()};
-  ids_.resize(batch * static_cast<std::size_t>(largest.tokens));
-  packing_.resize(batch * static_cast<std::size_t>(this->rows(largest)));
-  lengths_.resize(batch);
   positions_.resize(batch * horizon);
   pin_mask_.resize(batch * horizon);
   pin_rows_.resize(rows * horizon);
@@ -67,15 +61,8 @@ Model::Dimensions Pi05Model::dimensions() const {
   return d;
 }
 
-std::size_t Pi05Model::bucket_index(const PrefixKey& bucket) const noexcept {
-  const int camera = nn::bucket_index(options_.camera_counts, bucket.cameras);
-  const int tokens = nn::bucket_index(options_.token_buckets, bucket.tokens);
-  return static_cast<std::size_t>(camera) * options_.token_buckets.size() +
-         static_cast<std::size_t>(tokens);
-}
-
 std::vector<Model::StageTrace> Pi05Model::stages(int cameras, int tokens, int steps) const {
-  const std::size_t at = bucket_index({cameras, tokens});
+  const std::size_t at = prefix_rows_.index({cameras, tokens});
   std::vector<StageTrace> all;
   const int pictures = cameras * options_.batch;
   if (pictures > 0) all.push_back({"vision", vision_[static_cast<std::size_t>(pictures - 1)], 1});
@@ -83,32 +70,6 @@ std::vector<Model::StageTrace> Pi05Model::stages(int cameras, int tokens, int st
   if (!config_.adaptive) all.push_back({"denoise", state_[at], 1});
   all.push_back({"denoise", step_[at], steps});
   return all;
-}
-
-Status Pi05Model::validate(const ModelInput& input, PrefixKey& bucket) const noexcept {
-  if (input.samples.size() != static_cast<std::size_t>(options_.batch)) {
-    return Status("the number of samples is not the batch the policy was loaded for");
-  }
-  if (input.steps < 1 || input.steps > options_.max_steps) {
-    return Status("steps: at least 1 and at most the max_steps the policy was loaded with");
-  }
-  PrefixKey needed;
-  for (const ModelSample& s : input.samples) {
-    if (s.cameras.size() > static_cast<std::size_t>(config_.cameras)) {
-      return Status("more cameras than the model has slots");
-    }
-    const bool dropping = options_.savings.drop_masked;
-    needed.cameras = std::max(needed.cameras, dropping ? valid_cameras(s) : options_.camera_counts.back());
-    needed.tokens = std::max(needed.tokens, static_cast<int>(s.tokens.size()));
-  }
-  if (!options_.savings.drop_masked) needed.tokens = options_.token_buckets.back();
-  const int camera = nn::bucket_index(options_.camera_counts, needed.cameras);
-  const int tokens = nn::bucket_index(options_.token_buckets, needed.tokens);
-  if (camera < 0) return Status("more cameras than the policy was loaded for");
-  if (tokens < 0) return Status("the prompt has more tokens than the contract's capacity");
-  bucket = {options_.camera_counts[static_cast<std::size_t>(camera)],
-            options_.token_buckets[static_cast<std::size_t>(tokens)]};
-  return {};
 }
 
 // Times by repeated fp32 subtraction, as openpi's loop; row max_steps holds t = 0.
@@ -151,40 +112,18 @@ void Pi05Model::write_vision(const ModelInput& input, StageRunner& runner) noexc
   if (at > 0) runner.run("vision", vision_[at - 1]);
 }
 
-void Pi05Model::write_prefix(const ModelInput& input, const PrefixKey& bucket,
-                             StageRunner& runner) noexcept {
-  const int patches = static_cast<int>(config_.patches()), per_sample = rows(bucket);
-  const int images = options_.batch * options_.camera_counts.back() * patches;
-  std::fill(packing_.begin(), packing_.end(), -1);
-  std::fill(ids_.begin(), ids_.end(), 0);
-  int camera = 0;
-  for (std::size_t b = 0; b < input.samples.size(); ++b) {
-    const ModelSample& s = input.samples[b];
-    std::int32_t* row = packing_.data() + b * static_cast<std::size_t>(per_sample);
-    int n = 0;
-    for (int i = 0; i < valid_cameras(s); ++i, ++camera) {
-      for (int p = 0; p < patches; ++p) row[n++] = camera * patches + p;
-    }
-    const int text = static_cast<int>(b) * bucket.tokens;
-    for (std::size_t i = 0; i < s.tokens.size(); ++i) {
-      ids_[static_cast<std::size_t>(text) + i] = s.tokens[i];
-      row[n++] = images + text + static_cast<int>(i);
-    }
-    lengths_[b] = n;
-  }
-  const auto used = static_cast<std::size_t>(per_sample) * input.samples.size();
-  runner.write<std::int32_t>(buffers_.packing, std::span(packing_).first(used));
-  runner.write<std::int32_t>(buffers_.ids, ids_);
-  runner.write<std::int32_t>(buffers_.lengths, lengths_);
+// The suffix continues each sample's valid rows; pi0's state token comes first.
+void Pi05Model::write_positions(StageRunner& runner) noexcept {
+  const std::span<const std::int32_t> valid = prefix_rows_.valid();
   const std::int32_t skipped = config_.adaptive ? 0 : 1;
   const auto horizon = static_cast<std::size_t>(config_.horizon);
-  for (std::size_t b = 0; b < lengths_.size(); ++b) {
+  for (std::size_t b = 0; b < valid.size(); ++b) {
     for (std::size_t i = 0; i < horizon; ++i) {
-      positions_[b * horizon + i] = lengths_[b] + skipped + static_cast<std::int32_t>(i);
+      positions_[b * horizon + i] = valid[b] + skipped + static_cast<std::int32_t>(i);
     }
   }
   runner.write<std::int32_t>(buffers_.action_positions, positions_);
-  runner.write<std::int32_t>(buffers_.state_positions, lengths_);
+  runner.write<std::int32_t>(buffers_.state_positions, valid);
 }
 
 // True where rows are pinned. Every pinned row is clean: it reads the tables at t = 0.
@@ -221,11 +160,15 @@ Status Pi05Model::run(const ModelInput& input, StageRunner& runner,
                       std::span<float> chunk) noexcept {
   runner.begin();
   PrefixKey bucket;
-  if (const Status status = validate(input, bucket); !status.ok()) return status;
+  if (const Status status = prefix_rows_.fit(input, bucket); !status.ok()) return status;
+  if (input.steps < 1 || input.steps > options_.max_steps) {
+    return Status("steps: at least 1 and at most the max_steps the policy was loaded with");
+  }
   if (scheduled_steps_ != input.steps) schedule(input.steps, runner);
   write_vision(input, runner);
-  write_prefix(input, bucket, runner);
-  const std::size_t at = bucket_index(bucket);
+  prefix_rows_.write(input, bucket, runner);
+  write_positions(runner);
+  const std::size_t at = prefix_rows_.index(bucket);
   runner.run("prefix", prefix_[at]);
   if (!config_.adaptive) {
     const auto width = static_cast<std::size_t>(config_.action_dim);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/pi05/pi05.h"
+#include "models/prefix_rows.h"
 #include "nn/recorder.h"
 
 namespace tendon::pi05 {
@@ -47,11 +48,6 @@ Weights bind(const Config& config, const ModelOptions& options, Checkpoint& chec
 struct Buffers {
   BufferRef images;        // f32 [V, Y, X, 3]
   BufferRef patch_rows;    // i32 [patches], 0 1 2 ..: the position rows
-  BufferRef parts;         // working [V * patches + B * T, Dp]: image tokens, then text tokens
-  BufferRef ids;           // i32 [B, T]
-  BufferRef packing;       // i32 [B * P]: row of `parts` for each prefix row, -1 for none
-  BufferRef lengths;       // i32 [B] valid prefix rows
-  BufferRef prefix_positions;  // i32 [P], 0 1 2 ..
   BufferRef state_positions, action_positions;  // i32 [B, 1], [B, H]
   BufferRef cos, sin;          // f32 [positions, Dh / 2]
   std::vector<BufferRef> k, v;             // a layer: working [B, P, Hk, Dh]
@@ -66,10 +62,6 @@ struct Buffers {
   BufferRef pinned;        // f32 [B, H, A]
   BufferRef pin_mask;      // i32 [B * H], 1: the row is decided
   BufferRef pin_rows;      // i32 [R, H]: for each step and row, its row of `modulation`
-};
-
-struct PrefixKey {
-  int cameras = 0, tokens = 0;  // per sample
 };
 
 class Pi05Model final : public Model {
@@ -101,28 +93,24 @@ class Pi05Model final : public Model {
   nn::Modulation modulation(const nn::Recorder& r, std::size_t norm, const StepContext& c) const;
 
   // A call (model.cpp).
-  int rows(const PrefixKey& key) const {
-    return static_cast<int>(config_.patches()) * key.cameras + key.tokens;
-  }
-  Status validate(const ModelInput& input, PrefixKey& bucket) const noexcept;
-  std::size_t bucket_index(const PrefixKey& bucket) const noexcept;
   void schedule(int steps, StageRunner& runner) noexcept;
   void write_vision(const ModelInput& input, StageRunner& runner) noexcept;
-  void write_prefix(const ModelInput& input, const PrefixKey& bucket, StageRunner& runner) noexcept;
+  void write_positions(StageRunner& runner) noexcept;
   bool write_pins(const ModelInput& input, StageRunner& runner) noexcept;
 
   Config config_;
   ModelOptions options_;
   Checkpoint* checkpoint_;
+  PrefixRows prefix_rows_;
   Weights weights_;
   Buffers buffers_;
   std::vector<std::size_t> vision_;          // by number of cameras of a call, minus 1
   std::vector<std::size_t> time_;            // by first row / kTimeRows
-  std::vector<std::size_t> prefix_, state_, step_, pinned_step_;  // by bucket_index
+  std::vector<std::size_t> prefix_, state_, step_, pinned_step_;  // by PrefixRows::index
 
   int scheduled_steps_ = 0;
   // Host copies of what a call writes, sized once.
-  std::vector<std::int32_t> ids_, packing_, lengths_, positions_, pin_mask_, pin_rows_;
+  std::vector<std::int32_t> positions_, pin_mask_, pin_rows_;
   std::vector<float> embeddings_, times_, deltas_, pinned_, state_values_;
 };
 

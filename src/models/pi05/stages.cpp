@@ -33,18 +33,13 @@ Value snapshot(Trace& t, Value v) {
 void Pi05Model::add_buffers(Program& program) {
   const Config& c = config_;
   const std::int64_t batch = options_.batch, slots = options_.camera_counts.back();
-  const std::int64_t tokens = options_.token_buckets.back(), cameras = batch * slots;
-  const std::int64_t prefix = c.patches() * slots + tokens, table_rows = options_.max_steps + 1;
+  const std::int64_t cameras = batch * slots;
+  const std::int64_t prefix = prefix_rows_.max_rows(), table_rows = options_.max_steps + 1;
   const DType w = options_.working;
   Buffers& b = buffers_;
   b.images = program.add({"images", kF32, {cameras, c.image, c.image, 3}});
   b.patch_rows = program.constant("patch_rows", DType::i32, {c.patches()}, counting(c.patches()));
-  b.parts = program.add(
-      {"parts", w, {cameras * c.patches() + batch * tokens, c.prefix_width}});
-  b.ids = program.add({"ids", DType::i32, {batch, tokens}});
-  b.packing = program.add({"packing", DType::i32, {batch * prefix}});
-  b.lengths = program.add({"lengths", DType::i32, {batch}});
-  b.prefix_positions = program.constant("prefix_positions", DType::i32, {prefix}, counting(prefix));
+  prefix_rows_.add_buffers(program);
   b.state_positions = program.add({"state_positions", DType::i32, {batch, 1}});
   b.action_positions = program.add({"action_positions", DType::i32, {batch, c.horizon}});
   std::vector<float> frequencies = nn::rope_frequencies(10000.0f, c.head_dim);
@@ -113,7 +108,7 @@ std::size_t Pi05Model::record_vision(Program& program, int cameras) {
   }
   const Value post = r.layer_norm("post", x, weights_.post);
   t.tap("vision.{slot}.post", post);
-  const Value tokens = t.buffer(buffers_.parts, {cameras, n, c.prefix_width});
+  const Value tokens = prefix_rows_.image_tokens(t, cameras);
   r.linear("projector", post, weights_.projector, {.into = tokens});  // [V, N, Dp]
   t.tap("vision.{slot}.tokens", tokens);
   program.traces.push_back(std::move(t));
@@ -125,7 +120,7 @@ Value Pi05Model::prefix_layer(const nn::Recorder& r, Value x, std::size_t i, con
   const Config& c = config_;
   Trace& t = r.trace();
   const GemmaLayer& layer = weights_.prefix[i];
-  const Shape cache{options_.batch, rows(key), c.kv_heads, c.head_dim};
+  const Shape cache{options_.batch, prefix_rows_.rows(key), c.kv_heads, c.head_dim};
   const nn::KeyValue to{t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache)};
   const bool last = options_.savings.trim_last_layer && i + 1 == weights_.prefix.size();
   const Value n = r.rms_norm("norm1", x, layer.norm1);
@@ -135,8 +130,7 @@ Value Pi05Model::prefix_layer(const nn::Recorder& r, Value x, std::size_t i, con
   if (last) return {};
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
   const Value a = r.attention(
-      "attention", p.q, {{{.k = p.k, .v = p.v, .length = t.buffer(buffers_.lengths)}}},
-      {.scale = scale});
+      "attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}}, {.scale = scale});
   x = r.linear("o", a, layer.o, {.residual = x});
   x = r.gated_mlp(r.rms_norm("norm2", x, layer.norm2), layer.mlp, {.residual = x});
   t.tap(numbered("prefix.layer", i, ".out"), x, Trace::TapRows::packed_prefix);
@@ -144,23 +138,13 @@ Value Pi05Model::prefix_layer(const nn::Recorder& r, Value x, std::size_t i, con
 }
 
 std::size_t Pi05Model::record_prefix(Program& program, const PrefixKey& key) {
-  const Config& c = config_;
-  const std::int64_t batch = options_.batch, text = batch * key.tokens;
   Trace t("prefix." + std::to_string(key.cameras) + "." + std::to_string(key.tokens), program);
   const nn::Recorder r(t, options_.working, "prefix.");
-  const Value parts = t.buffer(buffers_.parts);
-  const std::int64_t images = t.shape(parts)[0] - batch * options_.token_buckets.back();
-  const float scale = std::sqrt(static_cast<float>(c.prefix_width));
-  t.add(ops::Embed{.ids = t.buffer(buffers_.ids, {text}), .table = weights_.tokens, .scale = scale,
-                   .out = t.rows(parts, images, text)},
-        r.name("embed"));
-  Value x = t.make(options_.working, {batch, rows(key), c.prefix_width});
-  t.add(ops::GatherRows{.x = parts, .index = t.buffer(buffers_.packing, {batch * rows(key)}),
-                        .out = x},
-        r.name("pack"));
+  const float scale = std::sqrt(static_cast<float>(config_.prefix_width));
+  Value x = prefix_rows_.record(r, key, weights_.tokens, scale);  // [B, P, Dp]
   t.tap("prefix.embed", x, Trace::TapRows::packed_prefix);
   const nn::Rotation rotation{t.buffer(buffers_.cos), t.buffer(buffers_.sin),
-                              t.buffer(buffers_.prefix_positions, {rows(key)})};
+                              prefix_rows_.positions(t, key)};
   for (std::size_t i = 0; i < weights_.prefix.size(); ++i) {
     x = prefix_layer(r.at(std::to_string(i)), x, i, key, rotation);
   }
@@ -220,10 +204,9 @@ Value Pi05Model::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
   Trace& t = r.trace();
   const GemmaLayer& layer = weights_.expert[i];
   const std::int64_t batch = options_.batch, heads = config_.kv_heads, dim = config_.head_dim;
-  const Shape cache{batch, rows(c.key), heads, dim};
-  const ops::Attention::Keys prefix{.k = t.buffer(buffers_.k[i], cache),
-                                    .v = t.buffer(buffers_.v[i], cache),
-                                    .length = t.buffer(buffers_.lengths)};
+  const Shape cache{batch, prefix_rows_.rows(c.key), heads, dim};
+  const ops::Attention::Keys prefix = prefix_rows_.keys(
+      t, t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache), c.key);
   const nn::Modulation m1 = modulation(r, 2 * i, c), m2 = modulation(r, 2 * i + 1, c);
   auto gate = [&](const nn::Modulation& m) {
     return RowTable{m.shift.table, m.shift.rows, m.shift.column + config_.expert_width};
