@@ -62,7 +62,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  // "reference", "cpu", "cuda"
   virtual std::string description() const = 0;  // device, instruction set, threads
-  // Plans every trace, packs the weights, allocates. Throws Error.
+  // Plans every trace, packs the weights, allocates, writes and drops Program::initial. Throws Error.
   virtual std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
                                               const CompileOptions& options) = 0;
 };

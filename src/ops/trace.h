@@ -89,7 +89,9 @@ class Trace {
   // records taps, ignored otherwise. In a name, {slot} says that the first dimension counts the
   // cameras present, {row} that it counts time steps, {step} stands for the iteration, and a trailing
   // [] that the values of all iterations are stacked.
-  enum class TapRows : std::uint8_t { plain, packed_prefix };  // packed: [B, P, ..], valid rows first
+  // Which rows (dimension 1) of the recording a value holds: all; the valid prefix rows, packed to the
+  // front; its first; its last.
+  enum class TapRows : std::uint8_t { plain, packed_prefix, first, last };
   void tap(std::string_view name, Value v, TapRows rows = TapRows::plain);
   struct Tap {
     std::string name;
@@ -127,8 +129,7 @@ struct Program {
   std::vector<BufferSpec> buffers;
   std::vector<Trace> traces;
   bool record_taps = false;
-  // Contents that buffers start with (tables, constant indices); whoever compiles the program writes
-  // them once and may drop them.
+  // Contents that buffers start with (tables, constant indices); Backend::compile() writes and drops them.
   std::vector<std::pair<BufferRef, std::vector<std::byte>>> initial;
 
   WeightRef add(Weight weight);

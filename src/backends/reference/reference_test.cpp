@@ -232,6 +232,42 @@ TEST_P(ReferenceTest, IterationSelectsTheTableRow) {
   near(executable_->fetch(0, sum), {8, 10});
 }
 
+// The definition of QkvRope written out once more, for one token and interleaved pairs.
+TEST_P(ReferenceTest, QkvRopeIsItsDefinition) {
+  const std::vector<float> x{1, -2}, rows{1, 0, 0, 1, 2, 1, 1, 2, -1, 1, 3, 0, 1, 1, 0.5f, 0};
+  const float c = 0.6f, s = 0.8f;
+  ops::QkvRope op{.x = reals({1, 1, 2}, x),
+                  .weight = weight({8, 2}, rows),
+                  .bias = weight({8}, {0, 0, 0, 0, 0, 0, 1, 1}),
+                  .norm_q = weight({4}, {1, 2, 1, 2}),
+                  .eps = 0,
+                  .cos = reals({1, 1}, {c}),
+                  .sin = reals({1, 1}, {s}),
+                  .positions = integers({1}, {0}),
+                  .style = ops::RopeStyle::interleaved,
+                  .q = result({1, 1, 2, 2}),
+                  .k = result({1, 1, 1, 2}),
+                  .v = result({1, 1, 1, 2})};
+  trace().add(op);
+  // q = 1 -2 0 -3, mean square 3.5; k = -3 3; v = -1 0.5 and the bias.
+  const float n = 1 / std::sqrt(3.5f), q[4] = {1 * n, -4 * n, 0, -6 * n};
+  near(run(op.q),
+       {q[0] * c - q[1] * s, q[1] * c + q[0] * s, q[2] * c - q[3] * s, q[3] * c + q[2] * s});
+  near(run(op.k), {-3 * c - 3 * s, 3 * c - 3 * s});
+  near(run(op.v), {0, 1.5f});
+}
+
+TEST_P(ReferenceTest, GatedLinearIsItsDefinition) {
+  const Value out = result({1, 1});
+  trace().add(ops::GatedLinear{.x = reals({1, 2}, {1, 2}),
+                               .gate = weight({1, 2}, {1, 1}),
+                               .gate_bias = weight({1}, {-2}),
+                               .up = weight({1, 2}, {3, 1}),
+                               .up_bias = weight({1}, {2}),
+                               .out = out});
+  near(run(out), {0.73105858f * 7}, 2e-6f);
+}
+
 TEST_P(ReferenceTest, OutOfRangeIsRefusedWithASentence) {
   const Value out = result({1, 2});
   trace().add(ops::Embed{integers({1}, {3}), weight({3, 2}, {1, 2, 3, 4, 5, 6}), 1, out}, "tokens");
