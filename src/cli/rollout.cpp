@@ -3,12 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "cli/command.h"
+#include "cli/common.h"
 #include "sim/rollout.h"
 #include "sim/world.h"
 #include "tendon/tendon.h"
@@ -17,8 +19,8 @@ namespace tendon::cli {
 namespace {
 
 struct Options {
-  std::string model, task = "pick_block", blank, record;
-  LoadOptions load;
+  LoadFlags load;
+  std::string blank, record;
   sim::RolloutOptions how;
   bool as_json = false;
 };
@@ -28,18 +30,22 @@ constexpr const char* kFooter =
     "is not there; a colour in plain words makes its block the target.\n"
     "Example: tendon rollout assets/pick_block --episodes 20 --record episode.gif";
 
+using nlohmann::json;
+
 double milliseconds(double seconds) { return seconds * 1e3; }
 
-nlohmann::json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
+json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
   const int n = static_cast<int>(result.episodes.size());
   const sim::Interval rate = result.rate();
-  nlohmann::json lifts = nlohmann::json::array();
+  json list = json::array();
   for (const sim::EpisodeOutcome& episode : result.episodes) {
-    lifts.push_back({{"prompt", episode.prompt},
-                     {"target", episode.target},
-                     {"named", episode.named},
-                     {"lifted", episode.lifted},
-                     {"ticks", episode.ticks}});
+    list.push_back({{"prompt", episode.prompt},
+                    {"target", episode.target},
+                    {"named", episode.named},
+                    {"base", episode.base},
+                    {"done", {episode.done.cube, episode.done.base}},
+                    {"success", episode.success()},
+                    {"ticks", episode.ticks}});
   }
   return {{"episodes", n},
           {"successes", result.successes()},
@@ -57,11 +63,9 @@ nlohmann::json to_json(const sim::RolloutResult& result, const PolicyInfo& polic
           {"inferences", result.latencies.size()},
           {"seconds", result.seconds},
           {"fingerprint", fmt::format("{:016x}", result.fingerprint)},
-          {"device", policy.device},
-          {"dtype", policy.dtype},
-          {"weights", policy.weights_fingerprint},
+          {"policy", describe(policy)},
           {"physics", sim::physics_version()},
-          {"list", lifts}};
+          {"list", list}};
 }
 
 void print_row(const char* name, int count, int all) {
@@ -71,13 +75,13 @@ void print_row(const char* name, int count, int all) {
 void print_table(const sim::RolloutResult& result, const PolicyInfo& policy) {
   const int n = static_cast<int>(result.episodes.size());
   const sim::Interval rate = result.rate();
-  print_row("the named block was picked up", result.successes(), n);
+  print_row("did what the prompt says", result.successes(), n);
   fmt::print("  {:<32} {:.1f} to {:.1f} %\n", "  with 95 % confidence", 100 * rate.low,
              100 * rate.high);
-  print_row("another block", result.others(), n);
+  print_row("did it to another block", result.others(), n);
   print_row("nothing in time", n - result.successes() - result.others(), n);
   if (result.mean_ticks() > 0) {
-    fmt::print("  {:<32} {:.1f} ticks, {:.2f} s\n", "time to pick up", result.mean_ticks(),
+    fmt::print("  {:<32} {:.1f} ticks, {:.2f} s\n", "until it was done", result.mean_ticks(),
                result.mean_ticks() / sim::kControlHz);
   }
   fmt::print("  {:<32} p50 {:.2f}, p90 {:.2f}, p99 {:.2f}, max {:.2f} ms ({} calls, {} {})\n",
@@ -94,13 +98,13 @@ void show_progress(sim::RolloutOptions& how) {
   const auto successes = std::make_shared<int>(0);
   how.progress = [successes, all = how.episodes](int done, const sim::EpisodeOutcome& outcome) {
     *successes += outcome.success();
-    fmt::print(stderr, "\r{} of {} episodes, {} picked up what was named {}", done, all, *successes,
+    fmt::print(stderr, "\r{} of {} episodes, {} did what was told {}", done, all, *successes,
                done == all ? "\n" : "");
     std::fflush(stderr);
   };
 }
 
-void run(Options& o, Context& context) {
+void run(Options& o) {
   o.how.blanked = {o.blank == "base" || o.blank == "both", o.blank == "wrist" || o.blank == "both"};
   std::optional<sim::Recording> recording;
   if (!o.record.empty()) {
@@ -108,7 +112,7 @@ void run(Options& o, Context& context) {
     o.how.recording = &*recording;
   }
   show_progress(o.how);
-  Policy policy = load(o.model, o.load);
+  Policy policy = load_with_progress(o.load);
   const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& how,
                                      Chunk& chunk) { return policy.infer(seen, how, chunk); };
   const sim::RolloutResult result = sim::rollout(infer, o.how);
@@ -118,7 +122,6 @@ void run(Options& o, Context& context) {
     print_table(result, policy.info());
     if (recording) fmt::print("  {:<32} {}\n", "pictures", recording->path());
   }
-  context.exit_code = 0;
 }
 
 void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
@@ -138,24 +141,22 @@ void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
 
 }  // namespace
 
-void add_rollout(CLI::App& app, Context& context) {
+void add_rollout(CLI::App& app, Context&) {
   auto o = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("rollout", "let a policy drive the simulated arm and count successes");
-  command->add_option("model", o->model, "checkpoint folder")->required();
-  command->add_option("--task", o->task, "what the arm is to do")
-      ->check(CLI::IsMember({"pick_block"}));
+  add_load_flags(*command, o->load);
+  const std::map<std::string, sim::Task> tasks = {{"pick_block", sim::Task::pick_block},
+                                                  {"blocks", sim::Task::blocks}};
+  command->add_option("--task", o->how.task, "pick_block, or blocks: pick up, push, put on another")
+      ->transform(CLI::CheckedTransformer(tasks));
   add_loop_options(*command, o->how);
   command->add_option("--blank", o->blank, "cameras the policy gets in black")
       ->check(CLI::IsMember({"base", "wrist", "both"}));
   command->add_option("--record", o->record, "pictures of the first episode: .png or .gif");
-  command->add_option("--device", o->load.device, "cpu, cuda or reference");
-  command->add_option("--dtype", o->load.dtype, "f32 or bf16; empty: as the checkpoint")
-      ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--threads", o->load.threads, "CPU threads, 0 for all");
   command->add_flag("--json", o->as_json, "print the result as JSON");
   command->footer(kFooter);
-  command->callback([o, &context] { run(*o, context); });
+  command->callback([o] { run(*o); });
 }
 
 }  // namespace tendon::cli

@@ -1,14 +1,16 @@
 #include "sim/demonstration.h"
 
+#include <algorithm>
+
 #include "sim/expert.h"
+#include "sim/judge.h"
 #include "sim/prompt.h"
 #include "sim/random.h"
 
 namespace tendon::sim {
 namespace {
 
-constexpr int kMostTicks = 110;
-constexpr int kAfterLift = 12;        // ticks kept once the cube is up
+constexpr int kAfterDeed = 12;        // ticks kept once it is done
 constexpr double kTremble = 0.006;    // rad, on every joint, every tick
 constexpr double kPushChance = 0.07;  // a tick
 constexpr double kPush = 0.035;       // rad, per joint
@@ -45,6 +47,25 @@ class Disturbance {
   double gripper_ = -1;  // what the push makes of the gripper; -1: leaves it alone
 };
 
+// Tells each frame in one of the wordings.
+class Speaker {
+ public:
+  Speaker(const DataSetting& setting, std::uint64_t number)
+      : prompts_(all_prompts(setting.task)), random_(setting.seed ^ kWordSeed, number) {}
+
+  // An index into all_prompts().
+  std::size_t prompt_for(Episode episode) {
+    const auto choices = wordings(episode.verb);
+    const std::string_view wording = choices[random_.index(static_cast<int>(choices.size()))];
+    const std::string text = instruct(episode, wording, 0).text;
+    return std::find(prompts_.begin(), prompts_.end(), text) - prompts_.begin();
+  }
+
+ private:
+  std::vector<std::string> prompts_;
+  Random random_;
+};
+
 template <class From>
 void append(std::vector<float>& to, const From& from) {
   for (const auto value : from) to.push_back(static_cast<float>(value));
@@ -78,43 +99,50 @@ void keep_target(const World& world, int target, Demonstration& out) {
 
 }  // namespace
 
-std::vector<std::string> all_prompts() {
+std::vector<std::string> all_prompts(Task task) {
   std::vector<std::string> prompts;
-  for (const std::string_view wording : kWordings) {
-    for (const std::string_view colour : kColourNames) {
-      prompts.push_back(filled(wording, "{colour}", colour));
+  for (const Verb verb : {Verb::pick, Verb::push, Verb::stack}) {
+    if (verb != Verb::pick && task == Task::pick_block) break;
+    for (const std::string_view wording : wordings(verb)) {
+      for (const std::string_view colour : kColourNames) {
+        const std::string named = filled(wording, "{colour}", colour);
+        if (verb != Verb::stack) prompts.push_back(named);
+        for (const std::string_view base : kColourNames) {
+          if (verb == Verb::stack && base != colour)
+            prompts.push_back(filled(named, "{base}", base));
+        }
+      }
     }
   }
   return prompts;
 }
 
-Demonstration demonstrate(World& world, std::uint64_t seed, std::uint64_t number,
-                          double table_speed) {
-  Episode episode = draw_episode(seed, number, number % 10 < 4 ? Start::normal : Start::wild);
-  episode.table_speed = table_speed;
+Demonstration demonstrate(World& world, const DataSetting& setting, std::uint64_t number) {
+  const Start start = number % 10 < 4 ? Start::normal : Start::wild;
+  Episode episode = draw_episode({.task = setting.task, .start = start}, setting.seed, number);
+  episode.table_speed = setting.table_speed;
   world.reset(episode);
-  Disturbance disturbance(seed, number);
-  Random words(seed ^ kWordSeed, number);
+  Disturbance disturbance(setting.seed, number);
+  Speaker speaker(setting, number);
+  const Deed told = {episode.target, episode.base};
+  const int most = setting.task == Task::pick_block ? 110 : 180;
   Demonstration out;
   int after = 0;
-  for (int tick = 0; tick < kMostTicks && after <= kAfterLift; ++tick) {
-    const Command command = expert_command(world, episode.target);
+  for (int tick = 0; tick < most && after <= kAfterDeed; ++tick) {
+    const Command command = expert_command(world, episode);
     keep_scene(world, out);
     append(out.fields[kState], world.joints());
     out.fields[kState].push_back(static_cast<float>(world.opening()));
     append(out.fields[kAction], command.joints);
     out.fields[kAction].push_back(static_cast<float>(command.gripper));
     keep_target(world, episode.target, out);
-    const int wording = words.index(static_cast<int>(kWordings.size()));
-    const int colour = episode.cubes[episode.target].colour;
-    append(out.fields[kEpisode],
-           std::array{static_cast<double>(number),
-                      static_cast<double>(wording * kColourNames.size() + colour)});
+    append(out.fields[kEpisode], std::array{static_cast<double>(number),
+                                            static_cast<double>(speaker.prompt_for(episode))});
     ++out.frames;
     world.step(disturbance.applied_to(command));
-    if (world.held_up() == episode.target) ++after;
+    if (look_for(episode.verb, world) == told) ++after;
   }
-  out.succeeded = world.held_up() == episode.target;
+  out.succeeded = look_for(episode.verb, world) == told;
   return out;
 }
 

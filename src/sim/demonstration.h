@@ -30,16 +30,21 @@ inline constexpr std::array<int, kFields> kFieldWidths = {3 * kGeoms, 9 * kGeoms
 
 struct Demonstration {
   int frames = 0;
-  bool succeeded = false;                          // lifted the target and no other cube
+  bool succeeded = false;                          // did what was told
   std::array<std::vector<float>, kFields> fields;  // [frames, width]
 };
 
-// Every prompt of the data: kWordings in each colour.
-std::vector<std::string> all_prompts();
+// Every prompt of the data: the task's wordings in each colour.
+std::vector<std::string> all_prompts(Task task);
 
-// Episode `number` of `seed`: 4 in 10 start where policies are judged, the others anywhere; every
-// second one is pushed about.
-Demonstration demonstrate(World& world, std::uint64_t seed, std::uint64_t number,
-                          double table_speed);
+struct DataSetting {
+  Task task = Task::pick_block;
+  std::uint64_t seed = 0;
+  double table_speed = 0;
+};
+
+// Episode `number`: 4 in 10 start where policies are judged, the others anywhere; every second one
+// is pushed about.
+Demonstration demonstrate(World& world, const DataSetting& setting, std::uint64_t number);
 
 }  // namespace tendon::sim

@@ -4,14 +4,14 @@
 
 #include <cmath>
 
-#include "sim/episode.h"
+#include "sim/prompt.h"
 
 namespace tendon::sim {
 namespace {
 
 TEST(Demonstration, KeepsARowOfEveryFieldForEachFrame) {
   World world;
-  const Demonstration one = demonstrate(world, 0, 2, 0);
+  const Demonstration one = demonstrate(world, {}, 2);
   EXPECT_TRUE(one.succeeded);
   EXPECT_GT(one.frames, 20);
   for (int field = 0; field < kFields; ++field) {
@@ -22,19 +22,29 @@ TEST(Demonstration, KeepsARowOfEveryFieldForEachFrame) {
 
 TEST(Demonstration, ItsPromptsNameTheTarget) {
   World world;
-  const std::vector<std::string> prompts = all_prompts();
-  const Demonstration one = demonstrate(world, 0, 5, 0);
-  const Episode episode = draw_episode(0, 5, Start::wild);
+  const std::vector<std::string> prompts = all_prompts(Task::pick_block);
+  const Demonstration one = demonstrate(world, {}, 5);
+  const Episode episode = draw_episode({.start = Start::wild}, 0, 5);
   for (int frame = 0; frame < one.frames; ++frame) {
     const auto prompt = static_cast<std::size_t>(one.fields[kEpisode][2 * frame + 1]);
     ASSERT_LT(prompt, prompts.size());
-    EXPECT_EQ(colour_in(prompts[prompt]), episode.cubes[episode.target].colour);
+    EXPECT_EQ(colours_in(prompts[prompt]).at(0), episode.cubes[episode.target].colour);
+  }
+}
+
+TEST(Demonstration, EveryVerbIsToldInPromptsThatExist) {
+  World world;
+  const std::vector<std::string> prompts = all_prompts(Task::blocks);
+  EXPECT_EQ(prompts.size(), 6 * 4 + 4 * 4 + 4 * 12);
+  for (int number = 0; number < 6; ++number) {
+    const Demonstration one = demonstrate(world, {.task = Task::blocks}, number);
+    EXPECT_LT(one.fields[kEpisode].at(1), prompts.size());
   }
 }
 
 TEST(Demonstration, DisturbedEpisodesAreLabelledWithTheUndisturbedAction) {
   World world;
-  const Demonstration calm = demonstrate(world, 0, 4, 0), pushed = demonstrate(world, 0, 7, 0);
+  const Demonstration calm = demonstrate(world, {}, 4), pushed = demonstrate(world, {}, 7);
   // What the arm does follows the label in a calm episode and strays from it in a disturbed one.
   const auto stray = [](const Demonstration& one) {
     double worst = 0;

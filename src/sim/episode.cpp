@@ -1,7 +1,6 @@
 #include "sim/episode.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <numbers>
 
@@ -51,16 +50,52 @@ void place_arm_anywhere(Random& random, Episode& episode) {
   episode.joints = joints_at(around_base(radius, angle, height));
 }
 
+// The hand points up and forward: its camera sees the sky until the arm comes down.
+void fold_arm(Random& random, Episode& episode) {
+  episode.joints = {random.uniform(-0.6, 0.6), random.uniform(-0.6, -0.4), random.uniform(0.9, 1.1),
+                    random.uniform(0.1, 0.3)};
+}
+
+// No other cube stands where the gripper goes down or in the target's way outwards.
+bool lane_is_free(const Episode& episode) {
+  const Episode::Cube& target = episode.cubes[episode.target];
+  const double radius = std::hypot(target.x, target.y);
+  const double ux = target.x / radius, uy = target.y / radius;
+  for (int i = 0; i < kCubes; ++i) {
+    if (i == episode.target) continue;
+    const double dx = episode.cubes[i].x - target.x, dy = episode.cubes[i].y - target.y;
+    const double along = dx * ux + dy * uy, across = std::abs(dy * ux - dx * uy);
+    if (along > 0 && across < 0.06) return false;
+    if (std::hypot(along + kBehind, across) < 0.05) return false;
+  }
+  return true;
+}
+
+void choose_verb(Random& random, const Setting& setting, Episode& episode) {
+  const int drawn = random.index(3);
+  episode.verb = setting.verb.value_or(static_cast<Verb>(drawn));
+  if (episode.verb == Verb::stack) {
+    episode.base = (episode.target + 1 + random.index(2)) % kCubes;
+  }
+  while (episode.verb == Verb::push && !lane_is_free(episode)) {
+    place_cubes(random, episode);
+    episode.target = random.index(kCubes);
+  }
+}
+
 }  // namespace
 
-Episode draw_episode(std::uint64_t seed, std::uint64_t number, Start start) {
+Episode draw_episode(const Setting& setting, std::uint64_t seed, std::uint64_t number) {
   Random random(seed, number);
   Episode episode;
   place_cubes(random, episode);
   dye_cubes(random, episode);
   episode.target = random.index(kCubes);
-  if (start == Start::wild) {
+  if (setting.task == Task::blocks) choose_verb(random, setting, episode);
+  if (setting.start == Start::wild) {
     place_arm_anywhere(random, episode);
+  } else if (setting.task == Task::blocks) {
+    fold_arm(random, episode);
   } else {
     const double radius = 0.22 + random.uniform(-0.03, 0.03), angle = random.uniform(-0.35, 0.35);
     episode.joints = joints_at(around_base(radius, angle, 0.18 + random.uniform(-0.03, 0.03)));
@@ -68,27 +103,17 @@ Episode draw_episode(std::uint64_t seed, std::uint64_t number, Start start) {
   return episode;
 }
 
-int colour_in(std::string_view text) {
-  const auto letter = [&](std::size_t i) {
-    return i < text.size() && std::isalpha(static_cast<unsigned char>(text[i])) != 0;
-  };
-  std::size_t first = text.size();
-  int found = -1;
-  for (int colour = 0; colour < static_cast<int>(kColourNames.size()); ++colour) {
-    const std::string_view name = kColourNames[colour];
-    for (std::size_t at = text.find(name); at < first; at = text.find(name, at + 1)) {
-      if ((at > 0 && letter(at - 1)) || letter(at + name.size())) continue;
-      first = at, found = colour;
-    }
-  }
-  return found;
-}
-
 int cube_of_colour(const Episode& episode, int colour) {
   for (int i = 0; i < kCubes; ++i) {
     if (episode.cubes[i].colour == colour) return i;
   }
   return -1;
+}
+
+void dye(Episode& episode, int cube, int colour) {
+  const int owner = cube_of_colour(episode, colour);
+  if (owner >= 0) episode.cubes[owner].colour = episode.cubes[cube].colour;
+  episode.cubes[cube].colour = colour;
 }
 
 }  // namespace tendon::sim

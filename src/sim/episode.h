@@ -1,8 +1,9 @@
-// Numbered starting scenes of the pick-a-block task.
+// Numbered starting scenes of the tasks.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "sim/kinematics.h"
@@ -12,9 +13,15 @@ namespace tendon::sim {
 inline constexpr int kCubes = 3;
 inline constexpr std::array<std::string_view, 4> kColourNames = {"red", "green", "blue", "yellow"};
 
+enum class Task {
+  pick_block,  // pick up one of three blocks; the arm starts above them
+  blocks,      // pick up, push away, put on another; the arm starts folded, its camera to the sky
+};
+enum class Verb { pick, push, stack };
+
 // Where an episode starts.
 enum class Start {
-  normal,  // gripper open above the workspace: what policies are judged on
+  normal,  // the task's own pose, gripper open: what policies are judged on
   wild,    // anywhere above the table, any gripper opening, often near a cube: for training data
 };
 
@@ -24,20 +31,33 @@ struct Episode {
     int colour = 0;  // index into kColourNames; the three differ
   };
   std::array<Cube, kCubes> cubes;
+  Verb verb = Verb::pick;
   int target = 0;  // the cube the task is about
+  int base = -1;   // stack: the cube it goes onto
   Joints joints = {};
   double opening = 1;  // of the gripper, 0..1
   double table_speed =
       0;  // m/s; table and cubes slide across, the target's side towards the middle
 };
 
-// Episode `number` of `seed`: the same with every compiler.
-Episode draw_episode(std::uint64_t seed, std::uint64_t number, Start start);
+struct Setting {
+  Task task = Task::pick_block;
+  Start start = Start::normal;
+  std::optional<Verb> verb = {};  // none: one of the task's
+};
 
-// The first colour of kColourNames that stands in `text` as a word; -1: none.
-int colour_in(std::string_view text);
+// Episode `number` of `seed`: the same with every compiler.
+Episode draw_episode(const Setting& setting, std::uint64_t seed, std::uint64_t number);
+
+// A pushed cube is to end up this far from the arm's axis.
+inline constexpr double kPushedRadius = 0.385;
+// Where the closed gripper goes down to push: this far before the cube's centre.
+inline constexpr double kBehind = 0.052;
 
 // Which cube has `colour`; -1: none.
 int cube_of_colour(const Episode& episode, int colour);
+
+// Gives `cube` the colour; a cube that had it takes the other's in return.
+void dye(Episode& episode, int cube, int colour);
 
 }  // namespace tendon::sim

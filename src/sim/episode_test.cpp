@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -29,7 +30,7 @@ TEST(Random, NormalHasItsDeviation) {
 
 TEST(Episode, IsDrawnInsideTheTasksBounds) {
   for (int number = 0; number < 300; ++number) {
-    const Episode episode = draw_episode(5, number, Start::normal);
+    const Episode episode = draw_episode({}, 5, number);
     std::set<int> colours;
     for (int i = 0; i < kCubes; ++i) {
       const Episode::Cube& cube = episode.cubes[i];
@@ -50,20 +51,46 @@ TEST(Episode, IsDrawnInsideTheTasksBounds) {
 }
 
 TEST(Episode, IsTheSameForTheSameNumberAndAnotherForAnother) {
-  const Episode a = draw_episode(1, 4, Start::wild), b = draw_episode(1, 4, Start::wild);
-  const Episode c = draw_episode(1, 5, Start::wild), d = draw_episode(2, 4, Start::wild);
+  const Episode a = draw_episode({.start = Start::wild}, 1, 4),
+                b = draw_episode({.start = Start::wild}, 1, 4);
+  const Episode c = draw_episode({.start = Start::wild}, 1, 5),
+                d = draw_episode({.start = Start::wild}, 2, 4);
   EXPECT_EQ(a.joints, b.joints);
   EXPECT_EQ(a.cubes[2].x, b.cubes[2].x);
   EXPECT_NE(a.cubes[0].x, c.cubes[0].x);
   EXPECT_NE(a.cubes[0].x, d.cubes[0].x);
 }
 
-TEST(Episode, FindsTheColourAPromptNames) {
-  EXPECT_EQ(colour_in("pick up the green block"), 1);
-  EXPECT_EQ(colour_in("the blue one, not the red"), 2);
-  EXPECT_EQ(colour_in("a scared redhead greenish"), -1);
-  EXPECT_EQ(colour_in("red"), 0);
-  EXPECT_EQ(colour_in(""), -1);
+TEST(Episode, TheTaskOfManyVerbsStartsFoldedAndLeavesAPushItsWay) {
+  std::array<int, 3> verbs = {};
+  for (int number = 0; number < 200; ++number) {
+    const Episode episode = draw_episode({.task = Task::blocks}, 1, number);
+    ++verbs[static_cast<int>(episode.verb)];
+    const double hand = episode.joints[1] + episode.joints[2] + episode.joints[3];
+    EXPECT_LT(hand, 1.01);  // from straight up
+    EXPECT_EQ(episode.base >= 0, episode.verb == Verb::stack);
+    EXPECT_NE(episode.base, episode.target);
+    if (episode.verb != Verb::push) continue;
+    const Episode::Cube& cube = episode.cubes[episode.target];
+    const double angle = std::atan2(cube.y, cube.x), radius = std::hypot(cube.x, cube.y);
+    for (int i = 0; i < kCubes; ++i) {
+      const Episode::Cube& other = episode.cubes[i];
+      const double outwards = other.x * std::cos(angle) + other.y * std::sin(angle);
+      const double aside = std::abs(other.y * std::cos(angle) - other.x * std::sin(angle));
+      EXPECT_TRUE(i == episode.target || outwards <= radius || aside >= 0.06) << number;
+    }
+  }
+  for (const int count : verbs) EXPECT_GT(count, 40);
+  const Episode told = draw_episode({.task = Task::blocks, .verb = Verb::stack}, 1, 0);
+  EXPECT_EQ(told.verb, Verb::stack);
+}
+
+TEST(Episode, DyeingKeepsTheColoursApart) {
+  Episode episode = draw_episode({}, 1, 0);
+  const int first = episode.cubes[0].colour, second = episode.cubes[1].colour;
+  dye(episode, 0, second);
+  EXPECT_EQ(episode.cubes[0].colour, second);
+  EXPECT_EQ(episode.cubes[1].colour, first);
 }
 
 }  // namespace

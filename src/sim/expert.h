@@ -1,4 +1,4 @@
-// The teacher: picks up the episode's target from any state, knowing where everything is.
+// The teacher: does the episode's task from any state, knowing where everything is.
 #pragma once
 
 #include "sim/world.h"
@@ -6,6 +6,6 @@
 namespace tendon::sim {
 
 // A function of the present state only, so that it has a right answer in every state of the data.
-Command expert_command(const World& world, int target);
+Command expert_command(const World& world, const Episode& episode);
 
 }  // namespace tendon::sim

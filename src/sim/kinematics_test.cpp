@@ -31,7 +31,7 @@ TEST(Kinematics, APointOutOfReachGivesTheStretchedArm) {
 TEST(Kinematics, AgreesWithThePhysics) {
   World world;
   for (int number = 0; number < 20; ++number) {
-    const Episode episode = draw_episode(3, number, Start::wild);
+    const Episode episode = draw_episode({.start = Start::wild}, 3, number);
     world.reset(episode);
     EXPECT_LT(distance(grasp_point(episode.joints), world.tip()), 1e-9) << number;
   }

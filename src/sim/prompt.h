@@ -1,20 +1,28 @@
-// Which cube a prompt names.
+// What a prompt asks for.
 #pragma once
 
-#include <array>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sim/episode.h"
 
 namespace tendon::sim {
 
-// The wordings the policy was trained with; episode i gets the i-th, in turn.
-inline constexpr std::array<std::string_view, 6> kWordings = {
-    "pick up the {colour} block", "lift the {colour} block",   "grab the {colour} block",
-    "take the {colour} cube",     "pick up the {colour} cube", "lift the {colour} cube"};
+// The wordings that policies of a task are trained with, {colour} for the target's colour and
+// {base} for the one it goes onto. Valid for ever.
+std::span<const std::string_view> wordings(Verb verb);
 
-// The wording with `place` replaced.
+// What the words tell to do: "push" and "shove" push, one block "on the" other puts; anything else
+// picks up.
+Verb verb_in(std::string_view text);
+
+// The colours of kColourNames that stand in `text` as words, in order.
+std::vector<int> colours_in(std::string_view text);
+
+// The wording with `place` replaced, where it stands.
 std::string filled(std::string_view wording, std::string_view place, std::string_view word);
 
 struct Instruction {
@@ -22,9 +30,9 @@ struct Instruction {
   int named = -1;  // cube; -1: a colour that is not on the table
 };
 
-// Fills the wording's {colour}, {other} or {absent} from the episode; `number` picks between the
-// two others. A colour in plain words makes its cube the target, and the target is dyed where no
-// cube has it. Without any colour the named cube is the target.
+// Fills the wording's {colour}, {other} or {absent}, and {base}, from the episode; `number` picks
+// between two others. Colours in plain words dye the target and the base. Without any colour the
+// named cube is the target.
 Instruction instruct(Episode& episode, std::string_view wording, int number);
 
 }  // namespace tendon::sim

@@ -75,7 +75,7 @@ TEST(RayCaster, DrawsMuJoCosOwnPictures) {
 
 TEST(RayCaster, PicturesOfAWidthThatIsNoWholeVectorShowTheSame) {
   World world;
-  world.reset(draw_episode(4, 0, Start::normal));
+  world.reset(draw_episode({}, 4, 0));
   // Every third pixel of 111 samples the same rays as 37 pixels do.
   RayCaster small(37), large(111);
   std::vector<std::uint8_t> a(37 * 37 * 3), b(111 * 111 * 3);
@@ -113,7 +113,7 @@ TEST(RayCaster, SeesNothingBehindTheCameraAndTheNearerBoxInFront) {
 
 TEST(RayCaster, TakesBothPicturesInTheTimeOfAControlLoop) {
   World world;
-  world.reset(draw_episode(4, 1, Start::normal));
+  world.reset(draw_episode({}, 4, 1));
   Cameras cameras(112);
   double best = 1;
   for (int i = 0; i < 50; ++i) {

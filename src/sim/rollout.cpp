@@ -14,7 +14,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kHeldTicks = 4;
 constexpr std::uint64_t kNoiseSeed = 0x4E015E;
 
 double seconds_since(Clock::time_point begin) {
@@ -38,7 +37,9 @@ class Loop {
   }
 
   EpisodeOutcome run(int number) {
-    Episode episode = draw_episode(options_.seed, number, Start::normal);
+    Setting setting = {.task = options_.task};
+    if (!options_.prompt.empty()) setting.verb = verb_in(options_.prompt);
+    Episode episode = draw_episode(setting, options_.seed, number);
     EpisodeOutcome outcome = assign(episode, number);
     episode.table_speed = options_.table_speed;
     world_.reset(episode);
@@ -48,8 +49,9 @@ class Loop {
     Random noise(options_.seed ^ kNoiseSeed, number);
     const bool recorded = options_.recording != nullptr && number < options_.recorded;
     if (recorded) options_.recording->begin(outcome.prompt);
-    int held = 0, last = -1;
-    while (outcome.ticks < options_.most_ticks && held < kHeldTicks) {
+    int lasted = 0;
+    Deed last;
+    while (outcome.ticks < options_.most_ticks && lasted < kLastingTicks) {
       if (recorded) options_.recording->keep(world_, options_.blanked);
       if (outcome.ticks % options_.execute == 0) {
         infer(noise.next());
@@ -58,11 +60,11 @@ class Loop {
       const double* action = player.at(outcome.ticks++);
       world_.step({{action[0], action[1], action[2], action[3]}, action[4]});
       note_state();
-      const int lifted = world_.held_up();
-      held = lifted < 0 ? 0 : lifted == last ? held + 1 : 1;
-      last = lifted;
+      const Deed deed = look_for(episode.verb, world_);
+      lasted = deed == Deed{} ? 0 : deed == last ? lasted + 1 : 1;
+      last = deed;
     }
-    if (held >= kHeldTicks) outcome.lifted = last;
+    if (lasted >= kLastingTicks) outcome.done = last;
     if (recorded) finish_recording(episode, outcome);
     return outcome;
   }
@@ -72,12 +74,15 @@ class Loop {
 
  private:
   EpisodeOutcome assign(Episode& episode, int number) {
+    const std::span<const std::string_view> trained = wordings(episode.verb);
     const std::string_view wording =
-        options_.prompt.empty() ? kWordings[number % kWordings.size()] : options_.prompt;
+        options_.prompt.empty() ? trained[number % trained.size()] : options_.prompt;
     Instruction instruction = instruct(episode, wording, number);
     EpisodeOutcome outcome;
     outcome.target = episode.target;
     outcome.named = instruction.named;
+    outcome.verb = episode.verb;
+    outcome.base = episode.base;
     outcome.prompt = seen_.prompt = std::move(instruction.text);
     return outcome;
   }
@@ -123,9 +128,11 @@ class Loop {
 
   void finish_recording(const Episode& episode, const EpisodeOutcome& outcome) {
     options_.recording->keep(world_, options_.blanked);
-    std::string verdict = "nothing lifted";
-    if (outcome.lifted >= 0) {
-      verdict = std::string(kColourNames[episode.cubes[outcome.lifted].colour]) + " lifted";
+    constexpr const char* kDone[] = {"lifted", "pushed", "stacked"};
+    const std::string done = kDone[static_cast<int>(outcome.verb)];
+    std::string verdict = "nothing " + done;
+    if (outcome.done.cube >= 0) {
+      verdict = std::string(kColourNames[episode.cubes[outcome.done.cube].colour]) + " " + done;
     }
     verdict += outcome.success() ? ": success" : ": failure";
     options_.recording->end(std::move(verdict), outcome.success() ? kGood : kBad);
@@ -165,19 +172,19 @@ int RolloutResult::successes() const {
 int RolloutResult::others() const {
   return static_cast<int>(
       std::count_if(episodes.begin(), episodes.end(),
-                    [](const EpisodeOutcome& e) { return e.lifted >= 0 && e.lifted != e.named; }));
+                    [](const EpisodeOutcome& e) { return e.done.cube >= 0 && !e.success(); }));
 }
 
 int RolloutResult::originals() const {
-  return static_cast<int>(
-      std::count_if(episodes.begin(), episodes.end(),
-                    [](const EpisodeOutcome& e) { return e.lifted >= 0 && e.lifted == e.target; }));
+  return static_cast<int>(std::count_if(
+      episodes.begin(), episodes.end(),
+      [](const EpisodeOutcome& e) { return e.done.cube >= 0 && e.done.cube == e.target; }));
 }
 
 double RolloutResult::mean_ticks() const {
   double sum = 0, count = 0;
   for (const EpisodeOutcome& episode : episodes) {
-    if (episode.lifted >= 0) sum += episode.ticks, count += 1;
+    if (episode.done.cube >= 0) sum += episode.ticks, count += 1;
   }
   return count > 0 ? sum / count : 0;
 }

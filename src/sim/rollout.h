@@ -1,4 +1,4 @@
-// The closed loop at 20 Hz of simulated time: look, infer, play the chunk, until a cube is held up.
+// The closed loop at 20 Hz of simulated time: look, infer, play the chunk, until the deed is done.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sim/interval.h"
+#include "sim/judge.h"
 #include "sim/prompt.h"
 #include "sim/recording.h"
 #include "tendon/tendon.h"
@@ -20,14 +21,17 @@ using Infer = std::function<Status(const Observation&, const InferOptions&, Chun
 
 struct EpisodeOutcome {
   std::string prompt;
-  int target = 0;   // the cube the episode was drawn for
-  int named = 0;    // the cube the prompt names; -1: no such cube on the table
-  int lifted = -1;  // the cube held up for 4 ticks in a row; -1: none in time
-  int ticks = 0;    // until then, or all
-  bool success() const { return named >= 0 && lifted == named; }
+  int target = 0;  // the cube the episode was drawn for
+  int named = 0;   // the cube the prompt names; -1: no such cube on the table
+  Verb verb = Verb::pick;
+  int base = -1;  // stack: where the prompt wants it
+  Deed done;      // what lasted, see look_for(); nothing in time: {}
+  int ticks = 0;  // until then, or all
+  bool success() const { return named >= 0 && done == Deed{named, base}; }
 };
 
 struct RolloutOptions {
+  Task task = Task::pick_block;
   int episodes = 100;
   std::uint64_t seed = 0;  // of scenes and noise
   int execute = 8;         // ticks between inferences
@@ -35,9 +39,7 @@ struct RolloutOptions {
   int delay = 0;           // ticks from an observation to its chunk's arrival; the old one runs on
   double table_speed = 0;  // m/s
   int most_ticks = 140;    // an episode's end
-  // {colour}: the target's, {other}: another one's on the table, {absent}: one that is not there. A
-  // colour in plain words makes its cube the target, dyed where none has it. Empty: kWordings.
-  std::string prompt;
+  std::string prompt;      // as instruct() reads it; its verb is the episodes'. Empty: wordings()
   std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black
   int picture_size = 112;                   // pixels a side, as the policy was trained
   int recorded = 1;                         // episodes that `recording` keeps
@@ -55,7 +57,7 @@ struct RolloutResult {
   int others() const;     // a cube that was not named
   int originals() const;  // the episode's target, named or not
   Interval rate() const { return confidence(successes(), static_cast<int>(episodes.size())); }
-  double mean_ticks() const;              // of the episodes that lifted something; 0: none did
+  double mean_ticks() const;              // of the episodes in which something was done; 0: none
   double latency(double quantile) const;  // seconds; 0 without an inference
 };
 

@@ -15,7 +15,7 @@ namespace {
 // lifts. It sees the state only, so it works for that one scene.
 class Scripted {
  public:
-  explicit Scripted(std::uint64_t seed) : episode_(draw_episode(seed, 0, Start::normal)) {}
+  explicit Scripted(std::uint64_t seed) : episode_(draw_episode({}, seed, 0)) {}
 
   Status operator()(const Observation& seen, const InferOptions& options, Chunk& chunk) {
     ++calls;
@@ -57,12 +57,12 @@ TEST(Rollout, AScriptThatPicksUpTheTargetSucceeds) {
   const RolloutResult result = rollout(std::ref(script), one_episode());
   ASSERT_EQ(result.episodes.size(), 1u);
   EXPECT_TRUE(result.episodes[0].success());
-  EXPECT_EQ(result.episodes[0].lifted, result.episodes[0].target);
+  EXPECT_EQ(result.episodes[0].done.cube, result.episodes[0].target);
   EXPECT_EQ(result.latencies.size(), static_cast<std::size_t>(script.calls));
   EXPECT_EQ(script.calls, (result.episodes[0].ticks + 7) / 8);
   EXPECT_EQ(script.last.cameras[1].name, "left_wrist_0_rgb");
   EXPECT_EQ(script.last.cameras[1].image.width, 112);
-  const Episode drawn = draw_episode(3, 0, Start::normal);
+  const Episode drawn = draw_episode({}, 3, 0);
   const std::string_view colour = kColourNames[drawn.cubes[drawn.target].colour];
   EXPECT_EQ(script.last.prompt, "pick up the " + std::string(colour) + " block");
 }
@@ -148,26 +148,6 @@ TEST(ChunkPlayer, LetsTheOldChunkRunUntilTheNewOneArrives) {
   EXPECT_EQ(*player.at(3), 3);
   EXPECT_EQ(*player.at(4), 22);
   EXPECT_EQ(*player.at(9), 23);
-}
-
-TEST(Prompt, NamesTheCubeItsWordsSay) {
-  const Episode drawn = draw_episode(8, 0, Start::normal);
-  Episode episode = drawn;
-  Instruction told = instruct(episode, "lift the {colour} cube", 0);
-  EXPECT_EQ(told.named, drawn.target);
-  EXPECT_EQ(colour_in(told.text), drawn.cubes[drawn.target].colour);
-  for (int number = 0; number < 2; ++number) {
-    told = instruct(episode, "lift the {other} cube", number);
-    EXPECT_NE(told.named, drawn.target);
-    EXPECT_EQ(colour_in(told.text), drawn.cubes[told.named].colour);
-  }
-  told = instruct(episode, "lift the {absent} cube", 0);
-  EXPECT_EQ(told.named, -1);
-  EXPECT_EQ(cube_of_colour(drawn, colour_in(told.text)), -1);
-  const int missing = colour_in(told.text);
-  told = instruct(episode, "lift the " + std::string(kColourNames[missing]) + " cube", 0);
-  EXPECT_EQ(episode.cubes[told.named].colour, missing);
-  EXPECT_EQ(told.named, episode.target);
 }
 
 TEST(Interval, IsClopperAndPearsons) {

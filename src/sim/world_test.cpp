@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "sim/expert.h"
+#include "sim/judge.h"
 
 namespace tendon::sim {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 int expert_ticks(World& world, const Episode& episode) {
   world.reset(episode);
   for (int tick = 1; tick <= 160; ++tick) {
-    world.step(expert_command(world, episode.target));
+    world.step(expert_command(world, episode));
     const int held = world.held_up();
     if (held >= 0) return held == episode.target ? tick : 0;
   }
@@ -25,7 +26,7 @@ TEST(World, TheExpertPicksUpTheTarget) {
   int total = 0;
   for (int number = 0; number < 30; ++number) {
     const Start start = number % 3 == 2 ? Start::wild : Start::normal;
-    const int ticks = expert_ticks(world, draw_episode(9, number, start));
+    const int ticks = expert_ticks(world, draw_episode({.start = start}, 9, number));
     EXPECT_GT(ticks, 0) << number;
     total += ticks;
   }
@@ -35,15 +36,54 @@ TEST(World, TheExpertPicksUpTheTarget) {
 TEST(World, TheExpertPicksUpFromAMovingTable) {
   World world;
   for (int number = 0; number < 10; ++number) {
-    Episode episode = draw_episode(10, number, Start::normal);
+    Episode episode = draw_episode({}, 10, number);
     episode.table_speed = 0.04;
     EXPECT_GT(expert_ticks(world, episode), 0) << number;
   }
 }
 
+// Ticks until the expert has done what the episode asks for, with the right cube; 0: never.
+int deed_ticks(World& world, const Episode& episode) {
+  world.reset(episode);
+  int lasted = 0;
+  for (int tick = 1; tick <= 200; ++tick) {
+    world.step(expert_command(world, episode));
+    const Deed deed = look_for(episode.verb, world);
+    lasted = deed == Deed{episode.target, episode.base} ? lasted + 1 : 0;
+    if (deed.cube >= 0 && lasted == 0) return 0;
+    if (lasted == kLastingTicks) return tick;
+  }
+  return 0;
+}
+
+TEST(World, TheExpertUnfoldsTheArmAndDoesWhatTheVerbSays) {
+  World world;
+  for (const Verb verb : {Verb::pick, Verb::push, Verb::stack}) {
+    int total = 0;
+    for (int number = 0; number < 12; ++number) {
+      const Episode episode = draw_episode({.task = Task::blocks, .verb = verb}, 2, number);
+      const int ticks = deed_ticks(world, episode);
+      EXPECT_GT(ticks, 0) << static_cast<int>(verb) << " " << number;
+      total += ticks;
+    }
+    EXPECT_LT(total / 12, 140) << static_cast<int>(verb);
+  }
+}
+
+TEST(World, ACubeHeldOverAnotherIsNotStacked) {
+  World world;
+  world.reset(draw_episode({}, 9, 0));
+  const Vec3 base = world.cube(0);
+  const Vec3 top = {base[0], base[1], base[2] + 2 * kCubeHalf};
+  world.place_cube(1, top);
+  EXPECT_EQ(look_for(Verb::stack, world), (Deed{1, 0}));
+  world.place_cube(1, {top[0], top[1], top[2] + 0.01});
+  EXPECT_EQ(look_for(Verb::stack, world), Deed{});
+}
+
 TEST(World, TheTableCarriesItsCubesAtConstantSpeed) {
   World world;
-  Episode episode = draw_episode(10, 1, Start::normal);
+  Episode episode = draw_episode({}, 10, 1);
   episode.table_speed = 0.04;
   world.reset(episode);
   const Vec3 before = world.cube(episode.target);
@@ -56,7 +96,7 @@ TEST(World, TheTableCarriesItsCubesAtConstantSpeed) {
 
 TEST(World, AThrownCubeIsNotHeldUp) {
   World world;
-  const Episode episode = draw_episode(9, 0, Start::normal);
+  const Episode episode = draw_episode({}, 9, 0);
   world.reset(episode);
   EXPECT_EQ(world.held_up(), -1);
   const Vec3 tip = world.tip();
@@ -68,8 +108,8 @@ TEST(World, AThrownCubeIsNotHeldUp) {
 
 TEST(World, StepsToTheSameBitsAfterAReset) {
   World first, second;
-  const Episode episode = draw_episode(9, 4, Start::normal);
-  expert_ticks(first, draw_episode(9, 5, Start::wild));
+  const Episode episode = draw_episode({}, 9, 4);
+  expert_ticks(first, draw_episode({.start = Start::wild}, 9, 5));
   EXPECT_EQ(expert_ticks(first, episode), expert_ticks(second, episode));
   EXPECT_EQ(first.joints(), second.joints());
   for (int i = 0; i < kCubes; ++i) EXPECT_EQ(first.cube(i), second.cube(i));

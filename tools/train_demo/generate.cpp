@@ -1,10 +1,11 @@
 // Training data from the simulation: the expert at work, disturbed, as poses to be drawn later.
-//   demo_data --out DIR [--episodes N --seed S --threads N --table-speed M/S]
+//   demo_data --out DIR [--task T --episodes N --seed S --threads N --table-speed M/S]
 // Writes one .npy an array, a row a frame, the scene (scene.xml) and the prompts (prompts.txt).
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,8 +20,7 @@ namespace {
 struct Settings {
   std::filesystem::path out;
   int episodes = 10000, threads = 0;
-  std::uint64_t seed = 0;
-  double table_speed = 0;
+  DataSetting data;
 };
 
 // NumPy's format 1.0: magic, header length, a Python literal padded to 64 bytes.
@@ -46,7 +46,7 @@ std::vector<Demonstration> perform(const Settings& settings) {
     workers.emplace_back([&, worker] {
       World world;
       for (int number = worker; number < settings.episodes; number += settings.threads) {
-        done[number] = demonstrate(world, settings.seed, number, settings.table_speed);
+        done[number] = demonstrate(world, settings.data, number);
       }
     });
   }
@@ -72,7 +72,7 @@ void write(const Settings& settings, const std::vector<Demonstration>& done) {
   }
   std::ofstream(settings.out / "scene.xml") << kSceneMjcf;
   std::ofstream prompts(settings.out / "prompts.txt");
-  for (const std::string& prompt : all_prompts()) prompts << prompt << '\n';
+  for (const std::string& prompt : all_prompts(settings.data.task)) prompts << prompt << '\n';
   std::printf("%zu frames of %zu episodes, expert succeeds in %.2f %%\n", frames, done.size(),
               100.0 * static_cast<double>(successes) / static_cast<double>(done.size()));
 }
@@ -85,9 +85,13 @@ int main(int argc, char** argv) {
   CLI::App app("Writes training data of the simulated robot");
   app.add_option("--out", settings.out, "folder for the arrays")->required();
   app.add_option("--episodes", settings.episodes, "numbered from 0")->check(CLI::PositiveNumber);
-  app.add_option("--seed", settings.seed, "of the episodes; rollouts use others");
+  const std::map<std::string, tendon::sim::Task> tasks = {
+      {"pick_block", tendon::sim::Task::pick_block}, {"blocks", tendon::sim::Task::blocks}};
+  app.add_option("--task", settings.data.task, "pick_block or blocks")
+      ->transform(CLI::CheckedTransformer(tasks));
+  app.add_option("--seed", settings.data.seed, "of the episodes; rollouts use others");
   app.add_option("--threads", settings.threads, "0: all cores");
-  app.add_option("--table-speed", settings.table_speed, "m/s");
+  app.add_option("--table-speed", settings.data.table_speed, "m/s");
   CLI11_PARSE(app, argc, argv);
   if (settings.threads <= 0) {
     settings.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
