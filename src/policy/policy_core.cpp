@@ -16,14 +16,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Planes to interleaved pixels, the order in which patches are cut.
-void interleave(const std::vector<float>& planes, std::vector<float>& pixels) {
-  const std::size_t n = planes.size() / 3;
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) pixels[i * 3 + c] = planes[c * n + i];
-  }
-}
-
 }  // namespace
 
 PolicyCore::PolicyCore(PolicyParts parts)
@@ -33,9 +25,6 @@ PolicyCore::PolicyCore(PolicyParts parts)
   for (std::size_t b = 0; b < batch; ++b) {
     Sample& s = samples_[b];
     s.prepared = parts_.preprocessors[b].make_input();
-    for (const PreparedPicture& picture : s.prepared.pictures) {
-      s.pixels.emplace_back(picture.values.size());
-    }
     s.model.cameras.assign(s.prepared.pictures.size(), nullptr);
     s.images.reserve(8);
     s.vectors.reserve(8);
@@ -70,8 +59,7 @@ Status PolicyCore::prepare(const Observation& observation, std::size_t index) no
   }
   for (std::size_t i = 0; i < s.prepared.pictures.size(); ++i) {
     const PreparedPicture& picture = s.prepared.pictures[i];
-    if (picture.present) interleave(picture.values, s.pixels[i]);
-    s.model.cameras[i] = picture.present ? s.pixels[i].data() : nullptr;
+    s.model.cameras[i] = picture.present ? picture.values.data() : nullptr;
   }
   s.model.tokens = std::span<const std::int32_t>(s.prepared.tokens)
                        .first(static_cast<std::size_t>(s.prepared.token_count));

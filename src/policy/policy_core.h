@@ -41,7 +41,6 @@ class PolicyCore {
     PreparedInput prepared;
     std::vector<ImageInput> images;
     std::vector<VectorInput> vectors;
-    std::vector<std::vector<float>> pixels;  // by slot, [Y, X, 3]
     ModelSample model;
   };
   Status prepare(const Observation& observation, std::size_t index) noexcept;
