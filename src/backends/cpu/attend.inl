@@ -42,17 +42,17 @@ void limit_scores(const AttentionTile& t, std::int64_t panel) {
   }
 }
 
-// Scores to weights; peak and total of W lanes move on. What was summed before is to be multiplied
-// by the result.
+// Scores to weights, 1 for the greatest so far, 1.2e-38 for those that are not seen; peak and total
+// of W lanes move on. What was summed before is to be multiplied by the result.
 TENDON_INLINE F weigh(float* scores, std::int64_t keys, float* peak, float* total) {
   const F old = load(peak);
   F top = old;
   for (std::int64_t key = 0; key < keys; ++key) top = larger(load(scores + key * kColumns), top);
   const F base = top == splat(kNoScore) ? F{} : top;  // -inf - -inf is no number
-  const F factor = exponential(old - base);
+  const F factor = exponential_below_zero(old - base);
   F s = load(total) * factor;
   for (std::int64_t key = 0; key < keys; ++key) {
-    const F e = exponential(load(scores + key * kColumns) - base);
+    const F e = exponential_below_zero(load(scores + key * kColumns) - base);
     store(scores + key * kColumns, e);
     s += e;
   }
@@ -81,5 +81,27 @@ void attend(const AttentionTile& t) {
     }
     multiply_column(t.v, 1, Grouped{t.v_row}, {t.scores, sum_panel, kColumns, t.keys, false},
                     t.head_width);
+  }
+}
+
+void to_lanes(const float* rows, std::int64_t pitch, std::int64_t width, float* panel) {
+  for (int half = 0; half < kVectors; ++half, rows += W * pitch, panel += W) {
+    for (std::int64_t d = 0; d < width; d += W) {
+      F m[W];
+      for (int r = 0; r < W; ++r) m[r] = load(rows + r * pitch + d);
+      transpose(m);
+      for (int j = 0; j < W && d + j < width; ++j) store(panel + (d + j) * kColumns, m[j]);
+    }
+  }
+}
+
+void from_lanes(const float* panel, std::int64_t width, std::int64_t pitch, float* rows) {
+  for (int half = 0; half < kVectors; ++half, rows += W * pitch, panel += W) {
+    for (std::int64_t d = 0; d < width; d += W) {
+      F m[W] = {};
+      for (int j = 0; j < W && d + j < width; ++j) m[j] = load(panel + (d + j) * kColumns);
+      transpose(m);
+      for (int r = 0; r < W; ++r) store(rows + r * pitch + d, m[r]);
+    }
   }
 }

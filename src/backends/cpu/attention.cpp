@@ -7,8 +7,10 @@
 namespace tendon::cpu {
 namespace {
 
-constexpr std::int64_t kKeys = 64;       // a tile: 64 KB each of keys and values at Dh = 256, in L2
-constexpr std::int64_t kMostLanes = 96;  // queries at once; more would gain under 3% of widening
+constexpr std::int64_t kKeys = 64;  // a tile: 64 KB each of keys and values at Dh = 256, in L2
+// Queries at once: enough that widening a tile is under 3% of the work on it (96), more where they
+// are narrow, so that a task is no handful of microseconds.
+constexpr std::int64_t kLaneFloats = 96 * 256, kMostLanes = 512;
 
 struct Piece {
   View k, v, bias;
@@ -18,7 +20,7 @@ struct Piece {
 
 // One thread's memory.
 struct Work {
-  float *q, *k, *v, *scores, *sum, *peak, *total, *row;
+  float *q, *k, *v, *scores, *sum, *peak, *total, *rows;
   const float** bias;
   std::int32_t* limit;
 };
@@ -45,6 +47,11 @@ class Attention : public Step {
     return t.head * group_ + row % group_;
   }
   std::int64_t query_of(std::int64_t row) const { return row / group_; }
+  // Row of q and out, taken as [B S H, Dh], of a lane.
+  std::int64_t place(const Task& t, std::int64_t lane) const {
+    const std::int64_t row = t.first + lane;
+    return (t.b * q_.shape()[1] + query_of(row)) * q_.shape()[2] + head_of(t, row);
+  }
 
   View q_, score_bias_, out_;
   std::array<Piece, 2> pieces_;
@@ -80,8 +87,9 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   const std::int64_t columns = kernels_->panel_columns;
   const std::int64_t panels = (group_ * q_.shape()[1] + columns - 1) / columns;
   const std::int64_t heads = q_.shape()[0] * key_heads;
-  std::int64_t parts = std::max<std::int64_t>(1, (panels * columns + kMostLanes - 1) / kMostLanes);
-  while (threads_ > 1 && heads * parts < threads_ && parts < panels) ++parts;
+  const std::int64_t most = std::clamp<std::int64_t>(kLaneFloats / width_, 96, kMostLanes);
+  std::int64_t parts = std::max<std::int64_t>(1, (panels * columns + most - 1) / most);
+  while (threads_ > 1 && heads * parts < 2 * threads_ && parts < panels) ++parts;
   lanes_ = (panels + parts - 1) / parts * columns;
   for (int t = 0; t < threads_; ++t) work_.push_back(make_work(planner));
 }
@@ -96,7 +104,7 @@ Work Attention::make_work(Planner& planner) const {
   w.sum = planner.scratch_of<float>(width_ * lanes_);
   w.peak = planner.scratch_of<float>(lanes_);
   w.total = planner.scratch_of<float>(lanes_);
-  w.row = planner.scratch_of<float>(width_);
+  w.rows = planner.scratch_of<float>(columns * pitch_);
   w.bias = planner.scratch_of<const float*>(lanes_);
   w.limit = planner.scratch_of<std::int32_t>(lanes_);
   return w;
@@ -104,16 +112,17 @@ Work Attention::make_work(Planner& planner) const {
 
 void Attention::load_queries(const Task& t, const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
-  for (std::int64_t lane = 0; lane < lanes_; ++lane) {
-    float* to = w.q + lane / columns * width_ * columns + lane % columns;
-    if (lane >= t.rows) {
-      for (std::int64_t d = 0; d < width_; ++d) to[d * columns] = 0;
-      continue;
+  for (std::int64_t panel = 0; panel < t.rows; panel += columns) {
+    for (std::int64_t lane = 0; lane < columns; ++lane) {
+      float* to = w.rows + lane * pitch_;
+      if (panel + lane < t.rows) {
+        kernels_->load(q_.dtype(), q_.row(place(t, panel + lane)), width_, to);
+        kernels_->scale(to, scale_, width_);
+      } else {
+        std::fill_n(to, width_, 0.0f);
+      }
     }
-    const std::int64_t row = t.first + lane;
-    const std::int64_t at = (t.b * q_.shape()[1] + query_of(row)) * q_.shape()[2] + head_of(t, row);
-    kernels_->load(q_.dtype(), q_.row(at), width_, w.row);
-    for (std::int64_t d = 0; d < width_; ++d) to[d * columns] = w.row[d] * scale_;
+    kernels_->to_lanes(w.rows, pitch_, width_, w.q + panel * width_);
   }
 }
 
@@ -166,13 +175,14 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
 
 void Attention::store(const Task& t, const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
-  for (std::int64_t lane = 0; lane < t.rows; ++lane) {
-    const float* from = w.sum + lane / columns * width_ * columns + lane % columns;
-    const float factor = w.total[lane] > 0 ? 1.0f / w.total[lane] : 0.0f;
-    for (std::int64_t d = 0; d < width_; ++d) w.row[d] = from[d * columns] * factor;
-    const std::int64_t row = t.first + lane;
-    const std::int64_t at = (t.b * q_.shape()[1] + query_of(row)) * q_.shape()[2] + head_of(t, row);
-    kernels_->store(out_.dtype(), w.row, width_, out_.row(at));
+  for (std::int64_t panel = 0; panel < t.rows; panel += columns) {
+    kernels_->from_lanes(w.sum + panel * width_, width_, pitch_, w.rows);
+    for (std::int64_t lane = panel; lane < std::min(t.rows, panel + columns); ++lane) {
+      float* row = w.rows + (lane - panel) * pitch_;
+      // A lane that saw a key has a weight of 1 among the others.
+      kernels_->scale(row, w.total[lane] > 0.5f ? 1.0f / w.total[lane] : 0.0f, width_);
+      kernels_->store(out_.dtype(), row, width_, out_.row(place(t, lane)));
+    }
   }
 }
 

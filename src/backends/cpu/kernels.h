@@ -28,7 +28,8 @@ struct ProductTile {
   std::int64_t c_row = 0;
 };
 
-// Rows of x as they lie (f32, bf16, f16) into [K][group]; rows past `rows` are left as they are.
+// Rows of x as they lie (f32, bf16, f16) into [K][group]. One row alone leaves the others of its
+// group as they are; else those past `rows` become anything.
 struct PackGroup {
   DType from = DType::f32;
   const void* x = nullptr;
@@ -87,6 +88,10 @@ struct Kernels {
                      std::byte* panel);
   void (*multiply_tile)(const ProductTile& tile);
   void (*attend)(const AttentionTile& tile);
+  // panel_columns rows, `pitch` apart, to [width][panel_columns] and back. Rows are read and
+  // written up to the next multiple of `width` of a vector.
+  void (*to_lanes)(const float* rows, std::int64_t pitch, std::int64_t width, float* panel);
+  void (*from_lanes)(const float* panel, std::int64_t width, std::int64_t pitch, float* rows);
 };
 
 const Kernels& kernels_baseline();

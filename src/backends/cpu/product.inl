@@ -132,16 +132,41 @@ void multiply_tile(const ProductTile& t) {
   }
 }
 
+// [rows, n] -> [n][group], group <= W. A store spills W - group lanes into the next k, which comes
+// after it; the last ones stop at the end.
+TENDON_INLINE void interleave(const float* wide, std::int64_t pitch, const PackGroup& g,
+                              std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; i += W) {
+    F m[W] = {};
+    for (int r = 0; r < W; ++r) {
+      if (r < g.rows) m[r] = load(wide + r * pitch + i);
+    }
+    transpose(m);
+    for (int j = 0; j < W && i + j < n; ++j) {
+      float* to = out + (i + j) * g.group;
+      if (i + j + W <= n) {
+        store(to, m[j]);
+      } else {
+        store_part(to, m[j], g.group);
+      }
+    }
+  }
+}
+
 void pack_group(const PackGroup& g) {
-  constexpr std::int64_t kRun = 64;
-  float wide[kRun];
+  constexpr std::int64_t kRun = 128;
   const std::int64_t size = g.from == DType::f32 ? 4 : 2;
   const auto* bytes = static_cast<const std::byte*>(g.x);
+  float wide[(W > kTileRows ? W : kTileRows) * kRun];
   for (std::int64_t at = 0; at < g.k; at += kRun) {
     const std::int64_t n = g.k - at < kRun ? g.k - at : kRun;
     for (std::int64_t r = 0; r < g.rows; ++r) {
-      load_row(g.from, bytes + r * g.row_bytes + at * size, n, wide);
-      float* to = g.out + at * g.group + r;
+      load_row(g.from, bytes + r * g.row_bytes + at * size, n, wide + r * kRun);
+    }
+    float* to = g.out + at * g.group;
+    if (g.rows > 1 || g.group == 1) {
+      interleave(wide, kRun, g, n, to);
+    } else {  // one row into a group of several: its neighbours stay
       for (std::int64_t i = 0; i < n; ++i) to[i * g.group] = wide[i];
     }
   }

@@ -38,6 +38,30 @@ TENDON_INLINE float sum(F v) {
   return s;
 }
 
+// Lane j of vector i changes places with lane i of vector j: for each power of two h, the W/2
+// blocks beside the diagonal.
+template <int kHalf>
+TENDON_INLINE void transpose_step(F (&m)[W]) {
+  I low{}, high{};
+  for (int j = 0; j < W; ++j) {
+    low[j] = j & kHalf ? W + j - kHalf : j;
+    high[j] = j & kHalf ? W + j : j + kHalf;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < W; ++i) {
+    if (i & kHalf) continue;
+    const F a = m[i], b = m[i + kHalf];
+    m[i] = __builtin_shuffle(a, b, low);
+    m[i + kHalf] = __builtin_shuffle(a, b, high);
+  }
+}
+TENDON_INLINE void transpose(F (&m)[W]) {
+  if constexpr (W > 8) transpose_step<W / 2>(m);
+  if constexpr (W > 4) transpose_step<4>(m);
+  transpose_step<2>(m);
+  transpose_step<1>(m);
+}
+
 TENDON_INLINE F from_bf16(H h) { return bits(__builtin_convertvector(h, U) << 16); }
 TENDON_INLINE H to_bf16(F f) {
   const U u = bits(f);
@@ -70,25 +94,25 @@ TENDON_INLINE H to_f16(F f) {
 #endif
 }
 
-// e^x to 2 ulp (Cephes expf: e^x = 2^n e^r, |r| <= ln2 / 2). Below -87.3 it is 0, above 88.3 it
-// stays finite, which all its uses here want.
-TENDON_INLINE F exponential(F x) {
-  const F low = splat(-87.33f);
-  const F clamped = smaller(larger(x, low), splat(88.37f));
+// e^x to 3 ulp for x in [-87.3, 88.3]: 2^n e^r, |r| <= ln2 / 2, with the polynomial of degree 5
+// that errs least (1.05e-7 relative, by Lawson's iteration).
+TENDON_INLINE F exponential_within(F x) {
   const F magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const F shifted = clamped * 1.44269504f + magic;
+  const F shifted = x * 1.44269504f + magic;
   const F n = shifted - magic;
-  const F r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
-  F p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
+  const F r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  F p = r * 0.008312507532536983f + 0.04189034178853035f;
+  p = p * r + 0.16667115688323975f;
+  p = p * r + 0.499992311000824f;
   p = p * (r * r) + r + 1.0f;
-  const F scaled = bits(bits(p) + (bits(shifted) << 23));
-  return x < low ? F{} : scaled;
+  return bits(bits(p) + (bits(shifted) << 23));
 }
+
+// Past the ends it stays at 1.2e-38 and 2.4e38.
+TENDON_INLINE F exponential_below_zero(F x) {
+  return exponential_within(larger(x, splat(-87.33f)));
+}
+TENDON_INLINE F exponential(F x) { return exponential_below_zero(smaller(x, splat(88.37f))); }
 
 TENDON_INLINE F silu(F x) { return x / (1.0f + exponential(-x)); }
 
@@ -128,7 +152,7 @@ TENDON_INLINE F complementary_error(F z) {
   r = r * w + 4.218463358204948e-1f;
   r = r * w - 2.820767439740514e-1f;
   r = r * w + 5.641895067754075e-1f;
-  const F far = exponential(-y) * q * (z < splat(2.0f) ? p : r);
+  const F far = exponential_below_zero(-y) * q * (z < splat(2.0f) ? p : r);
   return z < splat(1.0f) ? near : far;
 }
 

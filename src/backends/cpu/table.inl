@@ -19,4 +19,6 @@ constexpr Kernels kTable{
     .pack_panel = pack_panel,
     .multiply_tile = multiply_tile,
     .attend = attend,
+    .to_lanes = to_lanes,
+    .from_lanes = from_lanes,
 };
