@@ -10,9 +10,15 @@ namespace {
 
 class Builder {
  public:
-  explicit Builder(const Source& source) : source_(source) {
+  Builder(const Op& op, const Source& source) : source_(source) {
     made_.program = std::make_unique<Program>();
-    made_.program->weights = source.trace.program().weights;
+    // The op's weights under their own numbers; whoever packed them has released them already.
+    std::vector<Weight>& weights = made_.program->weights;
+    weights.resize(source.trace.program().weights.size());
+    for (WeightRef w : operands(op).weights) {
+      Weight& weight = weights[static_cast<std::size_t>(w.id)] = source.trace.program().weight(w);
+      weight.release = nullptr;
+    }
     made_.program->traces.emplace_back("sample", *made_.program);
   }
 
@@ -233,7 +239,7 @@ void record(Builder& b, const ops::Attention& op) {
 std::int64_t places(const Op& op, const Trace& trace) { return std::visit(Places{trace}, op); }
 
 Restricted restricted(const Op& op, const Source& source) {
-  Builder b(source);
+  Builder b(op, source);
   std::visit(
       [&](const auto& x) {
         if constexpr (requires { record(b, x); }) record(b, x);
@@ -245,7 +251,7 @@ Restricted restricted(const Op& op, const Source& source) {
 // Values keep their numbers, so the op is recorded as it is: every value of the trace is made anew,
 // operands as dense buffers, the rest as intermediates that take no memory.
 Restricted alone(const Op& op, const Source& source) {
-  Builder b(source);
+  Builder b(op, source);
   const Operands all = operands(op);
   const auto among = [](const std::vector<Value>& values, Value v) {
     return std::find(values.begin(), values.end(), v) != values.end();
