@@ -126,6 +126,14 @@ class Session final : public StageObserver {
     return {static_cast<std::int32_t>(it - all.begin())};
   }
 
+  // A buffer of fp32 numbers as the last run left it.
+  std::vector<float> peek(const std::string& name) const {
+    const BufferRef ref = buffer(name);
+    std::vector<float> values(
+        static_cast<std::size_t>(executable_->program().buffer(ref).shape.numel()));
+    EXPECT_TRUE(executable_->read(ref, std::as_writable_bytes(std::span(values))).ok());
+    return values;
+  }
   const Stages& stages() const { return stages_; }
   void forget() { stages_.clear(); }
   const std::vector<std::string>& stages_run() const { return stages_run_; }
