@@ -23,12 +23,11 @@ class Windows : public RowSource {
   void pack(std::int64_t first, std::int64_t rows, std::int64_t group,
             float* out) const noexcept override {
     const std::int64_t run = width_ * x_.width();
+    if (pack_together(first, rows, {out, group})) return;
     for (std::int64_t r = 0; r < rows; ++r) {
-      const std::int64_t at = first + r, b = at / (rows_ * columns_);
-      const std::int64_t y = at / columns_ % rows_ * stride_ - top_;
-      const std::int64_t x = at % columns_ * stride_ - left_;
+      const Corner at = corner(first + r);
       for (std::int64_t dy = 0; dy < height_; ++dy) {
-        pack_line(b, y + dy, x, {out + dy * run * group + r, group});
+        pack_line(at.b, at.y + dy, at.x, {out + dy * run * group + r, group});
       }
     }
   }
@@ -38,6 +37,35 @@ class Windows : public RowSource {
     float* to;
     std::int64_t step;
   };
+
+  struct Corner {  // of a window, possibly outside the picture
+    std::int64_t b, y, x;
+  };
+  Corner corner(std::int64_t row) const {
+    return {row / (rows_ * columns_), row / columns_ % rows_ * stride_ - top_,
+            row % columns_ * stride_ - left_};
+  }
+
+  // Windows side by side within the picture: their lines are rows at one distance. False elsewhere.
+  bool pack_together(std::int64_t first, std::int64_t rows, Target t) const noexcept {
+    const Corner from = corner(first), to = corner(first + rows - 1);
+    if (rows == 1 || from.b != to.b || from.y != to.y || from.x < 0 ||
+        to.x + width_ > x_.shape()[2] || x_.stride(2) != x_.width()) {
+      return false;
+    }
+    const std::int64_t run = width_ * x_.width();
+    const auto bytes = stride_ * x_.width() * static_cast<std::int64_t>(size_of(x_.dtype()));
+    for (std::int64_t dy = 0; dy < height_; ++dy, t.to += run * t.step) {
+      const std::int64_t y = from.y + dy;
+      if (y < 0 || y >= x_.shape()[1]) {
+        std::fill_n(t.to, run * t.step, 0.0f);
+      } else {
+        const std::byte* line = x_.row((from.b * x_.shape()[1] + y) * x_.shape()[2] + from.x);
+        kernels_->pack_group({x_.dtype(), line, bytes, rows, run, t.step, t.to});
+      }
+    }
+    return true;
+  }
 
   // One line of a window: width_ pixels from column x on, zeros outside the picture.
   void pack_line(std::int64_t b, std::int64_t y, std::int64_t x, Target t) const noexcept {

@@ -37,7 +37,7 @@ void store(const Kernels& k, const float* from, const View& v, const Piece& p) {
   k.store(v.dtype(), from, p.count, v.at(p.row, p.column));
 }
 int threads_for(const Planner& planner, const View& v) {
-  return planner.threads(static_cast<double>(v.rows() * v.width()) * 4);
+  return planner.threads_over(v.rows() * v.width());
 }
 
 // out = act(a) * b, b possibly absent.

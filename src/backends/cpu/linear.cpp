@@ -11,7 +11,7 @@ class LibraryProduct : public Step {
  public:
   LibraryProduct(Planner& planner, View x, std::array<WeightRef, 2> weights, Epilogue epilogue)
       : x_(std::move(x)), epilogue_(std::move(epilogue)), kernels_(&planner.kernels()) {
-    threads_ = planner.threads(static_cast<double>(x_.rows() * epilogue_.out.width()) * 8);
+    threads_ = planner.threads_over(x_.rows() * epilogue_.out.width());
     const std::int64_t row = x_.row_bytes() / static_cast<std::int64_t>(size_of(x_.dtype()));
     std::size_t scratch = 0;
     for (std::size_t i = 0; i < 2; ++i) {

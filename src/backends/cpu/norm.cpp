@@ -9,7 +9,7 @@ class Norm : public Step {
   Norm(Planner& planner, Value x, Value out)
       : row{}, x_(planner.view(x)), out_(planner.view(out)), kernels_(&planner.kernels()) {
     row.width = x_.width();
-    threads_ = planner.threads(static_cast<double>(x_.rows() * x_.width()) * 8);
+    threads_ = planner.threads_over(x_.rows() * x_.width());
     buffer_ = planner.scratch_of<float>(threads_ * x_.width());
   }
 

@@ -25,7 +25,7 @@ class SpaceToDepth : public Step {
         block_(op.block),
         channel_major_(op.channel_major),
         kernels_(&planner.kernels()) {
-    threads_ = planner.threads(static_cast<double>(out_.rows() * out_.width()) * 2);
+    threads_ = planner.threads_over(out_.rows() * out_.width());
     buffer_ = planner.scratch_of<float>(2 * threads_ * out_.width());
   }
 
@@ -73,7 +73,7 @@ class AveragePool : public Step {
         step_(op.channel_step),
         offset_(op.channel_offset),
         kernels_(&planner.kernels()) {
-    threads_ = planner.threads(static_cast<double>(x_.rows() * x_.width()) * 2);
+    threads_ = planner.threads_over(x_.rows() * x_.width());
     stride_ = out_.width() + 2 * x_.width();
     buffer_ = planner.scratch_of<float>(threads_ * stride_);
   }

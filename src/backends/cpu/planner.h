@@ -55,6 +55,8 @@ class Planner {
   const Kernels& kernels() const { return *machine_.kernels; }
   // Threads for work of so many elementary operations: 1 where starting them would cost more.
   int threads(double operations) const;
+  // The same for a pass over so many elements.
+  int threads_over(std::int64_t elements) const;
   const Machine& machine() const { return machine_; }
   Weights& weights() { return weights_; }
 

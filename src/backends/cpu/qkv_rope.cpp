@@ -21,7 +21,7 @@ class QkvRope : public Step {
         eps_(op.eps),
         kernels_(&planner.kernels()) {
     rotation_.style = op.style;
-    threads_ = planner.threads(static_cast<double>(all_.rows() * all_.width()) * 6);
+    threads_ = planner.threads_over(all_.rows() * all_.width());
     std::int64_t first = 0;
     const auto branch = [&](Value out, WeightRef norm, Branch b) {
       if (out) {

@@ -33,7 +33,7 @@ class Rope : public Step {
         heads_(x_.shape()[2]),
         kernels_(&planner.kernels()) {
     rotation_.style = op.style;
-    threads_ = planner.threads(static_cast<double>(x_.rows() * x_.width()) * 6);
+    threads_ = planner.threads_over(x_.rows() * x_.width());
     buffer_ = planner.scratch_of<float>(threads_ * x_.width());
   }
 

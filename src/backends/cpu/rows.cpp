@@ -26,7 +26,7 @@ class MoveRows : public Step {
  public:
   MoveRows(Planner& planner, Value x, Value out, const std::int32_t* index)
       : x_(planner.view(x)), out_(planner.view(out)), index_(index), kernels_(&planner.kernels()) {
-    threads_ = planner.threads(static_cast<double>(out_.rows() * out_.width()) * 2);
+    threads_ = planner.threads_over(out_.rows() * out_.width());
     if (!index && x_.dense() && out_.dense()) {
       const std::int64_t n = x_.rows() * x_.width();
       const std::int64_t width = n % threads_ == 0 ? n / threads_ : n;
