@@ -27,10 +27,14 @@ class Comparison {
 
   void add(const StagePiece& piece, std::int64_t head_rows) {
     switch (piece.rows) {
-      case Trace::TapRows::packed_prefix: return packed(piece);
-      case Trace::TapRows::first: return part(piece, 0, head_rows);
-      case Trace::TapRows::last: return part(piece, head_rows, head_rows);
-      case Trace::TapRows::plain: return plain(piece);
+      case Trace::TapRows::packed_prefix:
+        return packed(piece);
+      case Trace::TapRows::first:
+        return part(piece, 0, head_rows);
+      case Trace::TapRows::last:
+        return part(piece, head_rows, head_rows);
+      case Trace::TapRows::plain:
+        return plain(piece);
     }
   }
   const Distance& result() const { return d_; }
@@ -51,8 +55,8 @@ class Comparison {
     const double difference = std::abs(value - reference);
     const double bound = bound_.abs + bound_.rel * std::abs(reference);
     // A NaN must never pass for small.
-    const double ratio = std::isfinite(difference) ? (bound > 0 ? difference / bound : 0)
-                                                   : HUGE_VAL;
+    const double ratio =
+        std::isfinite(difference) ? (bound > 0 ? difference / bound : 0) : HUGE_VAL;
     if (ratio >= d_.worst_ratio) {
       d_.worst_ratio = ratio;
       d_.worst_bound = bound;
@@ -107,9 +111,11 @@ class Comparison {
     }
     const std::int64_t theirs = recorded_numbers() / (batch * width);
     const std::int64_t offset = piece.rows == Trace::TapRows::last ? theirs - own : 0;
-    require(offset >= 0 && (head == 0 || theirs >= own), "{} rows for {} recorded ones", own, theirs);
+    require(offset >= 0 && (head == 0 || theirs >= own), "{} rows for {} recorded ones", own,
+            theirs);
     for (std::int64_t b = 0; b < batch; ++b) {
-      for (std::int64_t r = 0; r < own; ++r) row(piece, b * own + r, b * theirs + offset + r, width);
+      for (std::int64_t r = 0; r < own; ++r)
+        row(piece, b * own + r, b * theirs + offset + r, width);
     }
   }
 
@@ -124,8 +130,21 @@ class Comparison {
       row(piece, 0, piece.iteration, n);
     } else if (piece.sample >= 0) {
       row(piece, 0, piece.sample, n);
+    } else if (const Shape& s = piece.shape;
+               s.rank() == 4 && recorded_.shape == Shape{s[3], s[1], s[2]}) {
+      channels_first(piece);
     } else {
-      row(piece, 0, 0, std::min(n, recorded_numbers()));  // recordings keep the head of long vectors
+      row(piece, 0, 0,
+          std::min(n, recorded_numbers()));  // recordings keep the head of long vectors
+    }
+  }
+
+  // [1, Y, X, C] recorded as [C, Y, X].
+  void channels_first(const StagePiece& piece) {
+    const auto channels = static_cast<std::size_t>(piece.shape[3]);
+    const std::size_t plane = piece.values.size() / channels;
+    for (std::size_t i = 0; i < piece.values.size(); ++i) {
+      number(piece.values[i], recorded_.values[i % channels * plane + i / channels]);
     }
   }
 
@@ -178,7 +197,8 @@ void StageCollector::split(const Trace::Tap& tap, const StagePiece& all, std::st
 void StageCollector::after(std::string_view, std::size_t trace, int iteration) {
   const Trace& t = executable_.program().traces.at(trace);
   for (const Trace::Tap& tap : t.taps()) {
-    StagePiece piece{.shape = t.shape(tap.value), .values = executable_.fetch(trace, tap.value),
+    StagePiece piece{.shape = t.shape(tap.value),
+                     .values = executable_.fetch(trace, tap.value),
                      .iteration = iteration};
     if (tap.name.find("{slot}") != std::string::npos) {
       split(tap, piece, "{slot}");

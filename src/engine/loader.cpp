@@ -22,7 +22,8 @@ const Family* recognise(const Safetensors& files) {
     std::size_t found = 0;
     for (const std::string& mark : f.marks) {
       found += std::any_of(files.tensors().begin(), files.tensors().end(), [&](const auto& t) {
-        return apply_rules(f.name_rules, t.name) == mark;
+        return apply_rules(f.name_rules, t.name) == mark ||
+               (f.published_name && f.published_name(t.name) == mark);
       });
     }
     if (!f.marks.empty() && found == f.marks.size()) return &f;
@@ -36,7 +37,9 @@ json known_dims(const std::filesystem::path& folder, const Contract& contract) {
                 {"prompt_len", contract.prompt.capacity},
                 {"cameras", contract.images.pictures.size()},
                 {"action_dim", contract.action_dim},
-                {"state_dim", contract.state_width}};
+                {"state_dim", contract.state_width},
+                {"image_height", contract.images.pictures.front().height},
+                {"image_width", contract.images.pictures.front().width}};
   const auto file = folder / "tendon.json";
   if (std::filesystem::exists(file)) {
     const json all = read_json_file(file);
@@ -90,6 +93,7 @@ Source open_source(const std::filesystem::path& path, const LoadOptions& options
   else require(options.schedule.empty(), "schedule \"{}\": exact or bf16 is wanted", options.schedule);
   s.statistics = resolve_statistics(s.folder, s.contract, options.statistics, read_arrays);
   s.checkpoint = Checkpoint(std::move(files), s.family->name_rules);
+  if (s.family->define_tensors) s.family->define_tensors(s.checkpoint);
   s.dims = s.family->dims_of(s.checkpoint, known_dims(s.folder, s.contract));
   s.dtype = dtype_of(s.checkpoint, options.dtype);
   return s;

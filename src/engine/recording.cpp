@@ -22,14 +22,21 @@ float element(const StoredTensor& t, std::size_t i) {
     return v;
   };
   switch (t.dtype) {
-    case DType::f32: return get(float{});
-    case DType::f64: return static_cast<float>(get(double{}));
-    case DType::bf16: return bf16_to_f32(get(std::uint16_t{}));
-    case DType::f16: return f16_to_f32(get(std::uint16_t{}));
-    case DType::i32: return static_cast<float>(get(std::int32_t{}));
-    case DType::i64: return static_cast<float>(get(std::int64_t{}));
+    case DType::f32:
+      return get(float{});
+    case DType::f64:
+      return static_cast<float>(get(double{}));
+    case DType::bf16:
+      return bf16_to_f32(get(std::uint16_t{}));
+    case DType::f16:
+      return f16_to_f32(get(std::uint16_t{}));
+    case DType::i32:
+      return static_cast<float>(get(std::int32_t{}));
+    case DType::i64:
+      return static_cast<float>(get(std::int64_t{}));
     case DType::u8:
-    case DType::boolean: return static_cast<float>(get(std::uint8_t{}));
+    case DType::boolean:
+      return static_cast<float>(get(std::uint8_t{}));
   }
   return 0;
 }
@@ -62,8 +69,9 @@ std::unique_ptr<Recording> Recording::open(const std::filesystem::path& json_fil
   json all = read_json_file(json_file);
   if (!all.is_object() || !all.contains("record")) return nullptr;
   const std::string data = all["record"].at("data").get<std::string>();
-  return std::unique_ptr<Recording>(new Recording(
-      json_file.stem().string(), std::move(all), Safetensors::open(json_file.parent_path() / data)));
+  return std::unique_ptr<Recording>(
+      new Recording(json_file.stem().string(), std::move(all),
+                    Safetensors::open(json_file.parent_path() / data)));
 }
 
 std::string Recording::family_of(const json& c) const {
@@ -82,12 +90,10 @@ SyntheticRule Recording::rule_of(const json& c) const {
   SyntheticRule rule;
   rule.scale = parse_synthetic_scale(weights.at("rule").get<std::string>());
   rule.prefix = weights.value("prefix", "");
-  rule.factors = weights.value("factors", std::vector<std::string>{});
-  if (weights.contains("stored_as") && weights["stored_as"].is_string()) {
-    const std::string stored = weights["stored_as"];
-    require(stored == "bf16" || stored == "bfloat16" || stored == "f32",
-            "recording: weights stored as {}", stored);
-    if (stored != "f32") rule.stored_as = DType::bf16;
+  // Globs of families with several files begin with the file's part, names when hashed do not.
+  for (std::string glob : weights.value("factors", std::vector<std::string>{})) {
+    const std::size_t part = glob.find(": ");
+    rule.factors.push_back(part == std::string::npos ? glob : glob.substr(part + 2));
   }
   if (c.contains("multiply")) {
     for (const auto& [glob, factor] : c["multiply"].items()) {
@@ -95,6 +101,16 @@ SyntheticRule Recording::rule_of(const json& c) const {
     }
   }
   return rule;
+}
+
+DType Recording::stored_as(const std::string& tensor) const {
+  const json& weights = record().at("weights");
+  if (!weights.contains("stored_as")) return DType::f32;
+  json stored = weights["stored_as"];
+  if (stored.is_object()) stored = stored.value(tensor.substr(0, tensor.find(':')), "f32");
+  require(stored == "bf16" || stored == "bfloat16" || stored == "f32",
+          "recording: weights stored as {}", stored.dump());
+  return stored == "f32" ? DType::f32 : DType::bf16;
 }
 
 RecordedInput Recording::tensor(const std::string& name) const {

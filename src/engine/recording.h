@@ -23,6 +23,8 @@ class Recording {
   std::string family_of(const nlohmann::json& c) const;
   nlohmann::json dims_of(const nlohmann::json& c) const;
   SyntheticRule rule_of(const nlohmann::json& c) const;
+  // What the values of a tensor are rounded to before any run.
+  DType stored_as(const std::string& tensor) const;
   RecordedInputs inputs_of(const nlohmann::json& c) const;
   // Stored values as fp32. Throws Error where the file has no such tensor.
   RecordedInput tensor(const std::string& name) const;

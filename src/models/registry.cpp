@@ -1,12 +1,14 @@
 #include "base/error.h"
 #include "models/family.h"
 #include "models/fastwam/fastwam.h"
+#include "models/lingbot_vla/lingbot_vla.h"
 #include "models/pi05/pi05.h"
 
 namespace tendon {
 
 std::span<const Family> families() {
   static const std::vector<Family> all = {pi05::pi05_family(), pi05::pi0_family(),
+                                          lingbot_vla::lingbot_vla_family(),
                                           fastwam::fastwam_family()};
   return all;
 }

@@ -33,12 +33,12 @@ Value Recorder::layer_norm(std::string_view op, Value x, const Norm& w, const Mo
 
 Recorder::Projected Recorder::qkv(std::string_view op, Value x, const Qkv& w,
                                   const Rotation& rotation, const KeyValue& to) const {
-  const Shape& in = trace_.shape(x);
+  const Shape in = trace_.shape(x);
   const Shape kv{in[0], in[1], w.kv_heads, w.head_dim};
   Projected p;
-  if (w.heads > 0) p.q = trace_.make(working_, {in[0], in[1], w.heads, w.head_dim});
   p.k = to.k ? to.k : trace_.make(working_, kv);
   p.v = to.v ? to.v : trace_.make(working_, kv);
+  if (w.heads > 0) p.q = trace_.make(trace_.dtype(p.k), {kv[0], kv[1], w.heads, w.head_dim});
   trace_.add(ops::QkvRope{.x = x, .weight = w.weights.weight, .bias = w.weights.bias,
                           .norm_q = w.norm_q, .norm_k = w.norm_k, .cos = rotation.cos,
                           .sin = rotation.sin, .positions = rotation.positions,

@@ -77,7 +77,7 @@ class Recorder {
   Value linear(std::string_view op, Value x, const Linear& w, const LinearOptions& o = {}) const;
   Value rms_norm(std::string_view op, Value x, const Norm& w, const Modulation& m = {}) const;
   Value layer_norm(std::string_view op, Value x, const Norm& w, const Modulation& m = {}) const;
-  // q [B,S,H,Dh] (absent where the weights hold no q); k and v into `to` or new values.
+  // q [B,S,H,Dh] of k's dtype (absent where the weights hold no q); k and v into `to` or new values.
   struct Projected {
     Value q, k, v;
   };

@@ -1,0 +1,54 @@
+// LingBot-VLA: a windowed Qwen2.5-VL vision tower, a 36-layer text stack as prefix, a 768-wide action
+// expert whose norms are conditioned on time, flow matching from t = 1 to 0.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <vector>
+
+#include "models/family.h"
+
+namespace tendon::lingbot_vla {
+
+struct Config {
+  std::int64_t image = 224, patch = 14, window = 112;
+  std::int64_t v_width = 1280, v_heads = 16, v_depth = 32, v_mlp = 3420;
+  std::vector<std::int64_t> v_full = {7, 15, 23, 31};  // blocks that attend to a whole camera
+  std::int64_t width = 2048, mlp = 11008, layers = 36, heads = 16, kv_heads = 2, head_dim = 128;
+  std::int64_t vocab = 151936, e_width = 768, e_mlp = 2752;
+  std::int64_t action_dim = 75, state_dim = 75, chunk = 50, lmax = 72, cameras = 3;
+
+  std::int64_t grid() const { return image / patch; }         // patches along a side
+  std::int64_t patches() const { return grid() * grid(); }    // of a camera
+  std::int64_t cells() const { return patches() / 4; }        // image tokens of a camera
+  std::int64_t windows() const { return (image / window) * (image / window); }
+  std::int64_t suffix() const { return 1 + chunk; }           // the state, then the actions
+};
+
+Config config_from(const nlohmann::json& dims);
+Model::Dimensions dimensions(const Config& config);
+
+// For each patch row in window order, its row in raster order; and for each cell in raster order, its
+// place in window order. Windows in raster order, cells in raster order within, 2 x 2 patches within.
+std::vector<std::int32_t> window_order(const Config& config);
+std::vector<std::int32_t> raster_order(const Config& config);
+
+// e(t): [sin | cos], evaluated in fp32 as the original does. out has e_width entries.
+void time_embedding(float t, std::span<float> out) noexcept;
+
+// Times of the evaluations and the step between them, in the type of the state: fp32, or bf16 where
+// `narrow`. The bf16 loop may take more or fewer steps than were asked for.
+struct Times {
+  float delta = 0;
+  int count = 0;
+};
+Times time_schedule(int steps, DType type, std::span<float> times) noexcept;
+
+std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
+                                  Checkpoint& checkpoint);
+RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
+                           const RecordedInputs& inputs);
+
+Family lingbot_vla_family();
+
+}  // namespace tendon::lingbot_vla
