@@ -66,6 +66,10 @@ struct Family {
   std::vector<std::string> marks;
   // How published layouts rename tensors.
   std::vector<NameRule> name_rules;
+  // For layouts that rules cannot rename, since they stack or transpose: the published name of a stored
+  // tensor that is one published tensor (else empty), and what gives all of them their names.
+  std::string (*published_name)(std::string_view stored) = nullptr;
+  void (*define_tensors)(Checkpoint& checkpoint) = nullptr;
 
   std::unique_ptr<Model> (*make)(const nlohmann::json& dims, const ModelOptions& options,
                                  Checkpoint& checkpoint) = nullptr;

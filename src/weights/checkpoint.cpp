@@ -33,6 +33,7 @@ class ViewSource : public TensorSource {
     if (stride == 1) return view_.read(base_, first, count, out);
     for (std::int64_t i = 0; i < count; ++i) view_.read(base_, first + i * stride, 1, out + i);
   }
+  const void* raw() const override { return view_.whole() ? base_.raw() : nullptr; }
   void release() const noexcept override { base_.release(); }
 
  private:

@@ -46,10 +46,10 @@ TensorView TensorView::slice(int dimension, std::int64_t first, std::int64_t cou
   return v;
 }
 
-TensorView TensorView::permute(std::initializer_list<int> order) const {
+TensorView TensorView::permute(const std::vector<int>& order) const {
   TensorView v = *this;
   v.shape_ = {};
-  std::vector<int> sorted(order);
+  std::vector<int> sorted = order;
   std::sort(sorted.begin(), sorted.end());
   for (int i = 0; i < static_cast<int>(sorted.size()); ++i) {
     require(sorted[static_cast<std::size_t>(i)] == i, "view: not an order of dimensions");

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -24,7 +23,7 @@ class TensorView {
   TensorView select(int dimension, std::int64_t index) const;
   TensorView slice(int dimension, std::int64_t first, std::int64_t count) const;
   // Dimension i of the result is dimension order[i] of this.
-  TensorView permute(std::initializer_list<int> order) const;
+  TensorView permute(const std::vector<int>& order) const;
   // One dimension becomes two, [extent / inner, inner].
   TensorView split(int dimension, std::int64_t inner) const;
   // The sum over a dimension in fp32, first entry first; the dimension disappears.

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "models/pi05/jax_layout.h"
 #include "models/pi05/names.h"
 #include "models/pi05/pi05.h"
 #include "weights/checkpoint.h"
@@ -227,6 +228,7 @@ Family describe() {
                    names::kPaliGemma + "vision_tower.$1"},
                   {"paligemma_with_expert.paligemma.multi_modal_projector.*",
                    names::kPaliGemma + "multi_modal_projector.$1"}};
+  f.published_name = published_name, f.define_tensors = define_from_jax;
   f.capabilities = {
       {"steps", "any number up to the load's maximum; Euler from t = 1 to 0"},
       {"pinned", kAdaptive ? "rows are clamped and conditioned as clean (t = 0 for their norms)"
