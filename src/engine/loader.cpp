@@ -94,7 +94,6 @@ Source open_source(const std::filesystem::path& path, const LoadOptions& options
   s.statistics = resolve_statistics(s.folder, s.contract, options.statistics, read_arrays);
   s.checkpoint = Checkpoint(std::move(files), s.family->name_rules);
   if (s.family->define_tensors) s.family->define_tensors(s.checkpoint);
-  if (s.family->define_tensors) s.family->define_tensors(s.checkpoint);
   s.dims = s.family->dims_of(s.checkpoint, known_dims(s.folder, s.contract));
   s.dtype = dtype_of(s.checkpoint, options.dtype);
   return s;
