@@ -64,12 +64,16 @@ int run_ops(const Arguments& a, json& report) {
   for (const support::OpCase& c : support::op_cases()) {
     if (!glob_match(pattern, c.name)) continue;
     const support::OpResult r = support::run_op_case(c, *backend);
-    report.push_back({{"case", c.name}, {"error", r.error}, {"bound", r.bound},
-                      {"row_error", r.row_error}, {"passed", r.passed()}, {"problem", r.problem}});
+    report.push_back({{"case", c.name},
+                      {"error", r.error},
+                      {"bound", r.bound},
+                      {"row_error", r.row_error},
+                      {"passed", r.passed()},
+                      {"problem", r.problem}});
     (r.passed() ? passed : failed) += 1;
     if (!r.passed()) {
-      fmt::print("FAILED {}: error {:.2e} of {:.2e}, of a row {:.2e} of {:.2e} {}\n", c.name, r.error,
-                 r.bound, r.row_error, r.row_bound, r.problem);
+      fmt::print("FAILED {}: error {:.2e} of {:.2e}, of a row {:.2e} of {:.2e} {}\n", c.name,
+                 r.error, r.bound, r.row_error, r.row_bound, r.problem);
     }
     std::fflush(stdout);
   }
@@ -114,8 +118,8 @@ class Loaded {
     auto program = std::make_unique<Program>();
     model_->record(*program);
     auto initial = std::move(program->initial);
-    const auto backend = make_cuda({.steps = a.captured ? StepMode::captured : StepMode::automatic,
-                                    .cache = a.cache});
+    const auto backend = make_cuda(
+        {.steps = a.captured ? StepMode::captured : StepMode::automatic, .cache = a.cache});
     executable_ = backend->compile(std::move(program), {});
     for (const auto& [buffer, bytes] : initial) {
       const Status status = executable_->write(buffer, bytes);
@@ -219,27 +223,31 @@ void time_workload(const Workload& w, const Arguments& a, json& report) {
   std::vector<double> times;
   for (int i = 0; i < a.runs; ++i) times.push_back(loaded.call());
   const bool same = std::memcmp(before.data(), loaded.chunk().data(), before.size() * 4) == 0;
-  const bool finite = std::all_of(before.begin(), before.end(), [](float v) { return std::isfinite(v); });
+  const bool finite =
+      std::all_of(before.begin(), before.end(), [](float v) { return std::isfinite(v); });
   std::sort(times.begin(), times.end());
   auto at = [&](double q) {
     return times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))] * 1e3;
   };
-  fmt::print("{}: p50 {:.3f} ms, p90 {:.3f}, p99 {:.3f}, max {:.3f}; first {:.3f}; load {:.1f} s; "
-             "replays {}, {}\n", w.name, at(0.5), at(0.9), at(0.99), at(1), first * 1e3, load,
-             same ? "bit-identical" : "DIFFER", finite ? "finite" : "NOT FINITE");
+  fmt::print(
+      "{}: p50 {:.3f} ms, p90 {:.3f}, p99 {:.3f}, max {:.3f}; first {:.3f}; load {:.1f} s; "
+      "replays {}, {}\n",
+      w.name, at(0.5), at(0.9), at(0.99), at(1), first * 1e3, load,
+      same ? "bit-identical" : "DIFFER", finite ? "finite" : "NOT FINITE");
   const MemoryReport m = loaded.executable().memory();
   fmt::print("  memory: weights {} MB, buffers {} MB, arena {} MB\n", m.weights >> 20,
              m.buffers >> 20, m.arena >> 20);
   json& out = report[w.name];
-  out = {{"p50_ms", at(0.5)}, {"p90_ms", at(0.9)}, {"p99_ms", at(0.99)}, {"max_ms", at(1)},
-         {"first_ms", first * 1e3}, {"load_s", load}, {"bit_identical", same}, {"runs", a.runs},
-         {"weights", m.weights}, {"buffers", m.buffers}, {"arena", m.arena}};
+  out = {{"p50_ms", at(0.5)},     {"p90_ms", at(0.9)},       {"p99_ms", at(0.99)},
+         {"max_ms", at(1)},       {"first_ms", first * 1e3}, {"load_s", load},
+         {"bit_identical", same}, {"runs", a.runs},          {"weights", m.weights},
+         {"buffers", m.buffers},  {"arena", m.arena}};
   for (const Model::StageTrace& s : loaded.stages()) {
     const double seconds = loaded.stage(s, 100);
     fmt::print("  {} x{}: {:.3f} ms\n", s.stage, s.count, seconds * 1e3);
-    json& stage = out["stages"][std::string(s.stage)];
-    stage["ms"] = stage.value("ms", 0.0) + seconds * 1e3;
+    json stage = {{"stage", s.stage}, {"count", s.count}, {"ms", seconds * 1e3}};
     if (a.ops) print_ops(loaded, s, stage["ops"]);
+    out["stages"].push_back(std::move(stage));
   }
   std::fflush(stdout);
 }

@@ -38,7 +38,7 @@ int unfold_vector(const UnfoldArgs& u) {
 
 // The product's output, epilogue included, from rows at `x` (or unfolded into temporary memory).
 void plan_rows(Planner& planner, const ops::Conv2d& op, Product p) {
-  const Finish finish{op.bias, op.act, op.residual};
+  const Finish finish{op.bias, op.act, op.residual, p.k};
   p.out = planner.rows(op.out);
   if (library_finishes(planner, finish, op.out, p.in)) {
     plan_product(planner, p, library_extras(planner, finish, op.out));

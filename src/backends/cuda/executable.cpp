@@ -49,9 +49,9 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
       stream_(new_stream()),
       weights_(*program_, compile.threads),
       gemms_(std::make_unique<GemmLibrary>(device_, options.cache)),
-      pool_(std::make_unique<PersistentPool>(weights_, device_)),
       staging_(stream_.get()) {
   allocate();
+  make_pool();
   for (std::size_t i = 0; i < planned_.size(); ++i) plan(i, compile);
   if (shared_.scratch_bytes) scratch_ = DeviceMemory(shared_.scratch_bytes, "temporary memory");
   shared_.scratch = scratch_.data();
@@ -105,9 +105,18 @@ void CudaExecutable::allocate() {
   for (Planned& planned : planned_) planned.memory.arena = arena_.data();
 }
 
+void CudaExecutable::make_pool() {
+  std::vector<const Trace*> steps;
+  for (const Planned& planned : planned_) {
+    if (planned.iterates) steps.push_back(planned.trace);
+  }
+  if (options_.steps == StepMode::captured || steps.empty()) return;
+  pool_ = std::make_unique<PersistentPool>(shared_, *program_, std::move(steps));
+}
+
 bool CudaExecutable::plan_persistent(std::size_t i) {
   Planned& planned = planned_[i];
-  if (options_.steps == StepMode::captured || !planned.iterates) return false;
+  if (!pool_ || !planned.iterates) return false;
   std::string why;
   std::unique_ptr<PersistentStep> step = pool_->build(*planned.trace, planned.memory, why);
   require(step || options_.steps != StepMode::persistent, "cuda: {} does not suit a persistent kernel: {}",
@@ -152,7 +161,7 @@ MemoryReport CudaExecutable::memory() const {
   MemoryReport report{.weights = weights_.bytes(), .arena = arena_.size() + scratch_.size()};
   for (const DeviceMemory& b : buffers_) report.buffers += b.size();
   for (const DeviceMemory& a : own_arenas_) report.arena += a.size();
-  report.arena += pool_->bytes();
+  if (pool_) report.arena += pool_->bytes();
   return report;
 }
 

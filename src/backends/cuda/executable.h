@@ -38,6 +38,7 @@ class CudaExecutable final : public Executable {
   };
 
   void allocate();
+  void make_pool();
   void plan(std::size_t trace, const CompileOptions& compile);
   bool plan_persistent(std::size_t trace);
   void capture(Planned& planned);

@@ -6,7 +6,7 @@ void plan(Planner& planner, const ops::Linear& op) {
   const DType in = product_dtype(planner, op.x, op.weight);
   Product p{.x = planner.rows(op.x), .out = planner.rows(op.out), .weight = op.weight};
   p.n = p.out.width, p.k = p.x.width, p.in = in;
-  const Finish finish{op.bias, op.act, op.residual};
+  const Finish finish{op.bias, op.act, op.residual, p.k};
   if (!op.gate && library_finishes(planner, finish, op.out, in)) {
     plan_product(planner, p, library_extras(planner, finish, op.out));
     return;

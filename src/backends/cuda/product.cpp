@@ -40,6 +40,11 @@ RowsView dense(void* data, DType dtype, int count, int width) {
   return {data, dtype, count, width, count, 0, width};
 }
 
+int weight_alignment(int k, DType dtype) {
+  const int bytes = k * static_cast<int>(size_of(dtype));
+  return std::min(16, bytes & -bytes);
+}
+
 GemmShape shape_of(const Product& p, const ProductExtras& extras, const RowsView& x,
                    const RowsView& out) {
   GemmShape s;
@@ -50,7 +55,7 @@ GemmShape shape_of(const Product& p, const ProductExtras& extras, const RowsView
   s.in = p.in, s.out = out.dtype;
   s.x_stride = row_stride(x), s.out_stride = row_stride(out);
   s.alignment = std::min(alignment_of(x), alignment_of(out));
-  s.alignment = std::min(s.alignment, p.k * static_cast<int>(size_of(p.in)) % 16 ? 2 : 16);
+  s.alignment = std::min(s.alignment, weight_alignment(p.k, p.in));
   s.epilogue = extras.epilogue;
   if (s.batches > 1) s.x_batch = batch_stride(x, s.m), s.out_batch = batch_stride(out, s.m);
   if (extras.residual.data) {
@@ -94,6 +99,8 @@ DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
 bool library_finishes(const Planner& planner, const Finish& f, Value value, DType in) {
   const Trace& t = planner.trace();
   const DType out = t.dtype(value);
+  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias to rows aligned to less than 8 bytes.
+  if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 8) return false;
   if (out != DType::f32 && !(out == DType::bf16 && in == DType::bf16)) return false;
   if (f.residual && t.dtype(f.residual) != out) return false;
   const bool half = f.bias && t.program().weight(f.bias).format == Format::bf16;

@@ -29,6 +29,7 @@ struct Finish {
   WeightRef bias;
   Act act = Act::none;
   Value residual;
+  int inputs = 0;
 };
 bool library_finishes(const Planner& planner, const Finish& finish, Value out, DType in);
 ProductExtras library_extras(Planner& planner, const Finish& finish, Value out);

@@ -99,10 +99,10 @@ void WeightStore::upload(WeightRef ref, DType dtype, std::byte* to) {
   check(cudaStreamSynchronize(stream_.get()), "uploading weights");
 }
 
-const void* WeightStore::matrix(WeightRef ref, DType dtype) {
-  const Key key{ref.id, dtype};
+const void* WeightStore::place(const Key& key) {
   if (const auto it = placed_.find(key); it != placed_.end()) return it->second;
-  const std::size_t bytes = bytes_of(program_->weight(ref), dtype);
+  const std::size_t one = bytes_of(program_->weight({key.a}), key.dtype);
+  const std::size_t bytes = key.b < 0 ? one : 2 * one;
   std::byte* to = nullptr;
   if (bytes >= kLarge) {
     DeviceMemory memory(bytes, "the weights");
@@ -112,34 +112,34 @@ const void* WeightStore::matrix(WeightRef ref, DType dtype) {
   } else {
     to = allocate(bytes);
   }
-  upload(ref, dtype, to);
+  upload({key.a}, key.dtype, to);
+  if (key.b >= 0) upload({key.b}, key.dtype, to + one);
   return placed_[key] = to;
 }
 
-const void* WeightStore::joined(WeightRef a, WeightRef b, DType dtype) {
-  const std::size_t bytes = bytes_of(program_->weight(a), dtype);
-  const auto it = placed_.find({a.id, dtype});
-  const auto other = placed_.find({b.id, dtype});
-  if (it != placed_.end() && other != placed_.end() && other->second == it->second + bytes) {
-    return it->second;
-  }
-  DeviceMemory memory(2 * bytes, "the weights");
-  std::byte* to = memory.data();
-  large_.insert_or_assign({a.id, dtype}, std::move(memory));
-  bytes_ += 2 * bytes;
-  upload(a, dtype, to);
-  upload(b, dtype, to + bytes);
-  placed_[{b.id, dtype}] = to + bytes;
-  return placed_[{a.id, dtype}] = to;
+const void* WeightStore::matrix(WeightRef ref, DType dtype) {
+  const Key key{ref.id, -1, dtype};
+  kept_.insert(key);
+  return place(key);
 }
 
-void WeightStore::drop(WeightRef ref, DType dtype) {
-  const Key key{ref.id, dtype};
-  if (const auto it = large_.find(key); it != large_.end()) {
-    bytes_ -= it->second.size();
-    large_.erase(it);
-    placed_.erase(key);
-  }
+const void* WeightStore::joined(WeightRef a, WeightRef b, DType dtype) {
+  const Key key{a.id, b.id, dtype};
+  kept_.insert(key);
+  return place(key);
+}
+
+const void* WeightStore::borrow(WeightRef a, WeightRef b, DType dtype) {
+  return place({a.id, b.id, dtype});
+}
+
+void WeightStore::give_back(WeightRef a, WeightRef b, DType dtype) {
+  const Key key{a.id, b.id, dtype};
+  const auto it = large_.find(key);
+  if (it == large_.end() || kept_.count(key)) return;
+  bytes_ -= it->second.size();
+  large_.erase(it);
+  placed_.erase(key);
 }
 
 const float* WeightStore::vector(WeightRef ref) {

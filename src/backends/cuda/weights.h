@@ -2,6 +2,7 @@
 // that kernels ask for. Uploads happen on first demand, while planning.
 #pragma once
 
+#include <compare>
 #include <functional>
 #include <map>
 #include <set>
@@ -24,8 +25,9 @@ class WeightStore {
   // A vector in fp32, or in bf16 for a library's epilogue; null where ref is absent.
   const float* vector(WeightRef ref);
   const void* vector_bf16(WeightRef ref);
-  // Frees a matrix that only a packed copy is wanted of. Its address becomes invalid.
-  void drop(WeightRef ref, DType dtype);
+  // The same for someone who makes a packed copy: until give_back, which frees what nobody else uses.
+  const void* borrow(WeightRef a, WeightRef b, DType dtype);  // b absent: a alone
+  void give_back(WeightRef a, WeightRef b, DType dtype);
   // Memory counted as weights that someone else packed.
   void add_bytes(std::size_t bytes) { bytes_ += bytes; }
 
@@ -34,7 +36,12 @@ class WeightStore {
   void release();
 
  private:
-  using Key = std::pair<std::int32_t, DType>;
+  struct Key {
+    std::int32_t a, b;  // b: joined with a, or -1
+    DType dtype;
+    auto operator<=>(const Key&) const = default;
+  };
+  const void* place(const Key& key);
   std::byte* allocate(std::size_t bytes);
   void upload(WeightRef ref, DType dtype, std::byte* to);
   void fill(const Weight& weight, DType dtype, std::int64_t first, std::int64_t count,
@@ -44,6 +51,7 @@ class WeightStore {
   int threads_;
   std::map<Key, std::byte*> placed_;
   std::map<Key, DeviceMemory> large_;
+  std::set<Key> kept_;  // used by launches: not to be freed
   std::vector<DeviceMemory> pools_;
   std::size_t pool_used_ = 0, bytes_ = 0;
   PinnedMemory staging_[2];

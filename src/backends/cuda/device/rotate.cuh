@@ -2,16 +2,10 @@
 #pragma once
 
 #include "backends/cuda/device/numeric.cuh"
+#include "backends/cuda/device/rotate.h"
 
 namespace tendon::cuda::device {
 
-struct Rotation {
-  const float* cos = nullptr;  // [P, half], null: no rotation
-  const float* sin = nullptr;
-  const int32_t* positions = nullptr;
-  int position_count = 1;  // token i has positions[i % position_count]
-  int interleaved = 0;
-};
 
 // Elements [i, i + V) of the first half of a head and their partners, in registers: a, b.
 template <int V>

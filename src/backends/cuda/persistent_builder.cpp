@@ -1,0 +1,364 @@
+#include "backends/cuda/persistent_builder.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+
+namespace tendon::cuda::persistent {
+namespace {
+
+constexpr int kMostRows = 64, kSplitInputs = 1536;
+constexpr std::int64_t kMostPlainWeights = 8 << 20;
+
+// Memory as the hazards between phases see it.
+struct Place {
+  int buffer, root;
+  auto operator<=>(const Place&) const = default;
+};
+
+Place place(const Trace& t, Value v) {
+  const ValueInfo& info = t.info(v);
+  if (info.kind == ValueInfo::Kind::buffer) return {info.buffer.id, -1};
+  return {-1, info.root};
+}
+
+class Builder {
+ public:
+  Builder(Planner& planner, int cluster)
+      : planner_(planner), trace_(planner.trace()), cluster_(cluster) {
+    for (const Op& op : trace_.ops()) {
+      for (Value v : operands(op).outputs) written_.insert(place(trace_, v));
+    }
+    if (trace_.program().record_taps) {
+      for (const Trace::Tap& tap : trace_.taps()) tapped_.insert(place(trace_, tap.value));
+    }
+  }
+
+  StepPlan build() {
+    const std::vector<Op>& ops = trace_.ops();
+    for (at_ = 0; at_ < ops.size(); ++at_) {
+      if (skipped_.count(at_)) continue;
+      planner_.begin(at_);
+      std::visit([&](const auto& op) { add(op); }, ops[at_]);
+    }
+    require(!plan_.phases.empty(), "nothing to do");
+    order();
+    return std::move(plan_);
+  }
+
+ private:
+  struct Norm {
+    Value x;
+    NormKind kind = NormKind::none;
+    WeightRef weight, bias;
+    float offset = 0, eps = 0;
+    RowTable scale, shift;
+  };
+
+  void push(const Phase& phase, std::vector<Value> reads, std::vector<Value> writes) {
+    plan_.phases.push_back(phase);
+    plan_.ops.push_back(at_);
+    std::set<Place> in, out;
+    for (Value v : reads) in.insert(place(trace_, v));
+    for (Value v : writes) out.insert(place(trace_, v));
+    reads_.push_back(std::move(in));
+    writes_.push_back(std::move(out));
+  }
+  void push(const Phase& phase) {
+    const Operands all = operands(trace_.ops()[at_]);
+    push(phase, all.inputs, all.outputs);
+  }
+
+  // A phase waits where it touches what an unfinished phase wrote, or writes what one touches. The
+  // first one waits for the end of the step before.
+  void order() {
+    std::set<Place> read, written;
+    auto meets = [](const std::set<Place>& a, const std::set<Place>& b) {
+      return std::any_of(a.begin(), a.end(), [&](const Place& p) { return b.count(p) > 0; });
+    };
+    for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
+      const bool waits = i == 0 || meets(reads_[i], written) || meets(writes_[i], written) ||
+                         meets(writes_[i], read);
+      plan_.phases[i].waits = waits;
+      if (waits) read.clear(), written.clear();
+      read.insert(reads_[i].begin(), reads_[i].end());
+      written.insert(writes_[i].begin(), writes_[i].end());
+    }
+  }
+
+  bool writes(std::size_t op, const Place& p) const {
+    const Operands all = operands(trace_.ops()[op]);
+    return std::any_of(all.outputs.begin(), all.outputs.end(),
+                       [&](Value v) { return place(trace_, v) == p; });
+  }
+  std::vector<std::size_t> readers(const Place& p) const {
+    std::vector<std::size_t> all;
+    for (std::size_t i = 0; i < trace_.ops().size(); ++i) {
+      const Operands o = operands(trace_.ops()[i]);
+      if (std::any_of(o.inputs.begin(), o.inputs.end(),
+                      [&](Value v) { return place(trace_, v) == p; })) {
+        all.push_back(i);
+      }
+    }
+    return all;
+  }
+  bool half(WeightRef w) const { return trace_.program().weight(w).format == Format::bf16; }
+
+  // The x of an op that can take a norm on the way in, else an absent value.
+  Value normable(const Op& op) const {
+    if (const auto* l = std::get_if<ops::Linear>(&op)) return half(l->weight) ? l->x : Value{};
+    if (const auto* g = std::get_if<ops::GatedLinear>(&op)) return half(g->gate) ? g->x : Value{};
+    if (const auto* q = std::get_if<ops::QkvRope>(&op)) return half(q->weight) ? q->x : Value{};
+    return {};
+  }
+
+  // Whether all who read the norm's result can compute it themselves.
+  bool defers(Value x, Value out) const {
+    const ValueInfo& info = trace_.info(out);
+    const Place p = place(trace_, out);
+    if (info.kind != ValueInfo::Kind::intermediate || info.dtype != DType::bf16 ||
+        tapped_.count(p) || trace_.shape(out)[-1] > kMostInputs) {
+      return false;
+    }
+    const std::vector<std::size_t> all = readers(p);
+    for (std::size_t reader : all) {
+      const Value wanted = normable(trace_.ops()[reader]);
+      if (!wanted || place(trace_, wanted) != p || trace_.shape(wanted) != trace_.shape(out)) {
+        return false;
+      }
+      for (std::size_t i = at_ + 1; i < reader; ++i) {
+        if (writes(i, place(trace_, x)) || writes(i, p)) return false;
+      }
+    }
+    return !all.empty();
+  }
+
+  template <class T>
+  void add_norm(const T& op, Norm norm) {
+    if (defers(op.x, op.out)) {
+      norms_[trace_.info(op.out).root] = norm;
+      return;
+    }
+    Phase phase;
+    phase.kind = Kind::norm;
+    phase.norm = NormPhase{};
+    NormPhase& p = phase.norm;
+    p.x = planner_.rows(op.x), p.out = planner_.rows(op.out);
+    p.kind = norm.kind, p.offset = norm.offset, p.eps = norm.eps;
+    p.weight = planner_.weights().vector(norm.weight);
+    p.bias = planner_.weights().vector(norm.bias);
+    p.scale = planner_.table(norm.scale, p.out.count);
+    p.shift = planner_.table(norm.shift, p.out.count);
+    push(phase);
+  }
+  void add(const ops::RmsNorm& op) {
+    add_norm(op, {op.x, NormKind::rms, op.weight, {}, op.weight_offset, op.eps, op.scale, op.shift});
+  }
+  void add(const ops::LayerNorm& op) {
+    add_norm(op, {op.x, NormKind::layer, op.weight, op.bias, 0.0f, op.eps, op.scale, op.shift});
+  }
+
+  // The value that an op's result is copied to and used from, or `out` itself; the copy is skipped.
+  Value through_copy(Value out) {
+    const ValueInfo& info = trace_.info(out);
+    const Place p = place(trace_, out);
+    if (info.kind != ValueInfo::Kind::intermediate || tapped_.count(p)) return out;
+    const std::vector<std::size_t> all = readers(p);
+    if (all.size() != 1 || all[0] < at_) return out;
+    const auto* copy = std::get_if<ops::Copy>(&trace_.ops()[all[0]]);
+    if (!copy || trace_.shape(copy->x) != trace_.shape(out) || copy->x != out) return out;
+    const Place to = place(trace_, copy->out);
+    for (std::size_t i = at_; i < all[0]; ++i) {
+      const Operands o = operands(trace_.ops()[i]);
+      for (const auto& values : {o.inputs, o.outputs}) {
+        for (Value v : values) {
+          if (place(trace_, v) == to) return out;
+        }
+      }
+    }
+    skipped_.insert(all[0]);
+    return copy->out;
+  }
+
+  // Fills in what every product has; the values it reads beside its own operands go to `reads`.
+  ProductPhase product(Value x, int n, std::vector<Value>& reads) {
+    ProductPhase p;
+    Value from = x;
+    const auto norm = norms_.find(trace_.info(x).root);
+    if (norm != norms_.end()) {
+      const Norm& w = norm->second;
+      from = w.x;
+      p.norm = w.kind, p.offset = w.offset, p.eps = w.eps;
+      p.norm_weight = planner_.weights().vector(w.weight);
+      p.norm_bias = planner_.weights().vector(w.bias);
+      const std::int64_t rows = trace_.shape(x).numel() / trace_.shape(x)[-1];
+      p.scale = planner_.table(w.scale, rows), p.shift = planner_.table(w.shift, rows);
+      for (const device::TableView& t : {p.scale, p.shift}) p.rows_differ |= t.index && t.rows < rows;
+      for (const RowTable& t : {w.scale, w.shift}) {
+        if (t.rows) reads.push_back(t.rows);
+      }
+    }
+    reads.push_back(from);
+    p.x = planner_.rows(from);
+    require(p.x.dtype == DType::bf16, "a product of {} rows in {}", p.x.count, name(p.x.dtype));
+    p.m = p.x.count, p.k = p.x.width, p.n = n;
+    require(p.m <= kMostRows, "a product of {} rows, at most {} are wanted", p.m, kMostRows);
+    p.blocks = (p.k + kBlock - 1) / kBlock;
+    p.vectors = vector_width({p.x}) == 8;
+    p.units = (n + kColumns - 1) / kColumns;
+    p.split = p.norm == NormKind::none && p.k >= kSplitInputs;
+    p.rotate_share = static_cast<int>(plan_.weights.size()) * 7;
+    plan_.rows = std::max(plan_.rows, p.m);
+    return p;
+  }
+
+  void push_product(const ProductPhase& p, const PackedWeights& weights, std::vector<Value> reads,
+                    std::vector<Value> writes) {
+    const int parts = p.split ? cluster_ : 1;
+    const int columns = (p.blocks + parts - 1) / parts * kBlock;
+    require(columns <= kMostInputs, "a product of {} inputs", p.k);
+    const int sums = kWarps / 2 * pass_units(tiles_of(p.m)) * 16 * tiles_of(p.m) * kColumns * 4;
+    require(p.m * (columns + 8) * 2 + 128 + sums <= kRegionBytes, "a product of {} x {} inputs", p.m,
+            columns);
+    Phase phase;
+    phase.kind = Kind::product;
+    phase.product = p;
+    plan_.weights.push_back({plan_.phases.size(), weights.a, weights.b});
+    push(phase, std::move(reads), std::move(writes));
+  }
+
+  void add(const ops::Linear& op) {
+    const bool deferred = norms_.count(trace_.info(op.x).root) > 0;
+    const Value out = through_copy(op.out);
+    if (!half(op.weight) || (!deferred && trace_.dtype(op.x) != DType::bf16)) {
+      add_plain(op, out);
+      return;
+    }
+    std::vector<Value> reads = {op.residual, op.gate.rows};
+    std::erase_if(reads, [](Value v) { return !v; });
+    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads);
+    p.bias = planner_.weights().vector(op.bias);
+    p.curve = curve_of(op.act);
+    p.gate = planner_.table(op.gate, p.m);
+    p.residual = planner_.rows(op.residual), p.out = planner_.rows(out);
+    push_product(p, {0, op.weight, {}}, reads, {out});
+  }
+
+  void add_plain(const ops::Linear& op, Value out) {
+    Phase phase;
+    phase.kind = Kind::plain_product;
+    phase.plain = PlainProductPhase{};
+    PlainProductPhase& p = phase.plain;
+    p.x = planner_.rows(op.x), p.out = planner_.rows(out), p.residual = planner_.rows(op.residual);
+    p.m = p.x.count, p.n = p.out.width, p.k = p.x.width;
+    require(std::int64_t{p.n} * p.k <= kMostPlainWeights, "an fp32 product of {} x {} weights", p.n, p.k);
+    p.weight = static_cast<const float*>(planner_.weights().matrix(op.weight, DType::f32));
+    p.bias = planner_.weights().vector(op.bias);
+    p.curve = curve_of(op.act);
+    p.gate = planner_.table(op.gate, p.m);
+    push(phase, operands(trace_.ops()[at_]).inputs, {out});
+  }
+
+  void add(const ops::GatedLinear& op) {
+    require(half(op.gate) && half(op.up), "a gated product in fp32");
+    std::vector<Value> reads;
+    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads);
+    require(p.n % 4 == 0 && !p.split, "a gated product of {} columns and {} inputs", p.n, p.k);
+    p.columns = Columns::gated;
+    p.units = p.n / 4;
+    p.bias = planner_.weights().vector(op.gate_bias);
+    p.up_bias = planner_.weights().vector(op.up_bias);
+    p.curve = curve_of(op.act);
+    p.out = planner_.rows(op.out);
+    push_product(p, {0, op.gate, op.up}, reads, {op.out});
+  }
+
+  void add(const ops::QkvRope& op) {
+    require(half(op.weight) && !op.norm_q && !op.norm_k, "q and k with norms of their own");
+    std::vector<Value> reads, writes = {op.k, op.v};
+    ProductPhase p =
+        product(op.x, static_cast<int>(trace_.program().weight(op.weight).shape[0]), reads);
+    const Shape& k = trace_.shape(op.k);
+    p.head = static_cast<int>(k[3]);
+    p.key_columns = static_cast<int>(k[2] * k[3]);
+    p.q_columns = p.n - 2 * p.key_columns;
+    require(p.head % 16 == 0, "heads of {}", p.head);
+    p.columns = Columns::pairs;
+    p.bias = planner_.weights().vector(op.bias);
+    if (op.cos) {
+      p.rotation = {planner_.data<const float>(op.cos), planner_.data<const float>(op.sin),
+                    planner_.data<const std::int32_t>(op.positions),
+                    static_cast<int>(trace_.shape(op.positions).numel()),
+                    op.style == ops::RopeStyle::interleaved};
+    }
+    if (op.q) p.q = planner_.rows(op.q), writes.push_back(op.q);
+    p.key = planner_.rows(op.k), p.value = planner_.rows(op.v);
+    push_product(p, {0, op.weight, {}}, reads, writes);
+  }
+
+  void add(const ops::Attention& op) {
+    Phase phase;
+    phase.kind = Kind::attention;
+    phase.attention = attention_args(planner_, op);
+    const AttentionArgs& a = phase.attention;
+    const bool fits = suits_tensor_cores(a) && !a.score_bias &&
+                      a.width <= (a.q_dtype == DType::f16 ? 128 : 256);
+    require(fits, "attention of head width {} in {}", a.width, name(a.q_dtype));
+    phase.prefetches =
+        !written_.count(place(trace_, op.keys[0].k)) && !written_.count(place(trace_, op.keys[0].v));
+    push(phase);
+  }
+
+  template <class T>
+  void add_rows(const T& op) {
+    Phase phase;
+    phase.kind = Kind::rows;
+    phase.rows = rows_args(planner_, op);
+    phase.items = std::int64_t{phase.rows.out.count} * phase.rows.out.width;
+    push(phase);
+  }
+  template <class T>
+  void add_strided(const T& op) {
+    Phase phase;
+    phase.kind = Kind::strided;
+    phase.strided = strided_args(planner_, op);
+    phase.items = trace_.shape(op.out).numel();
+    push(phase);
+  }
+  void add(const ops::Activation& op) { add_rows(op); }
+  void add(const ops::GatedAct& op) { add_rows(op); }
+  void add(const ops::Axpy& op) { add_rows(op); }
+  void add(const ops::Select& op) { add_rows(op); }
+  void add(const ops::Copy& op) { add_strided(op); }
+  void add(const ops::Add& op) { add_strided(op); }
+  void add(const ops::Mul& op) { add_strided(op); }
+  void add(const ops::GatherRows& op) {
+    Phase phase;
+    phase.kind = Kind::gather;
+    phase.gather = gather_args(planner_, op);
+    phase.items = trace_.shape(op.out).numel();
+    push(phase);
+  }
+  template <class T>
+  void add(const T&) {
+    fail("{} has no phase", name(trace_.ops()[at_]));
+  }
+
+  Planner& planner_;
+  const Trace& trace_;
+  int cluster_;
+  std::size_t at_ = 0;
+  StepPlan plan_;
+  std::vector<std::set<Place>> reads_, writes_;  // by phase
+  std::set<Place> written_, tapped_;
+  std::set<std::size_t> skipped_;
+  std::map<std::int32_t, Norm> norms_;  // by root of the norm's result
+};
+
+}  // namespace
+
+StepPlan build_step(Planner& planner, int cluster) { return Builder(planner, cluster).build(); }
+
+}  // namespace tendon::cuda::persistent
