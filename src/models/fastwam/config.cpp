@@ -10,7 +10,7 @@ using nlohmann::json;
 
 namespace {
 
-// Every dimension but the picture's, and the other word that recordings and configs use for it.
+// Every dimension, and the other word that recordings and configs use for it.
 struct Key {
   const char* name;
   const char* other;
@@ -20,7 +20,9 @@ struct Key {
   Key {                                                              \
     name, other, [](Config& c) -> std::int64_t& { return c.member; } \
   }
-const Key kKeys[] = {TENDON_KEY("vae_width", "vae_dim", vae_width),
+const Key kKeys[] = {TENDON_KEY("image_height", "", image_height),
+                     TENDON_KEY("image_width", "", image_width),
+                     TENDON_KEY("vae_width", "vae_dim", vae_width),
                      TENDON_KEY("layers", "num_layers", layers),
                      TENDON_KEY("heads", "num_heads", heads),
                      TENDON_KEY("head_dim", "attn_head_dim", head_dim),
@@ -46,7 +48,6 @@ constexpr std::size_t kTextKeys = 7;  // the last ones; recordings hold them in 
 
 json to_json(Config c) {
   json dims;
-  dims["image"] = {c.image_height, c.image_width};
   for (const Key& key : kKeys) dims[key.name] = key.at(c);
   return dims;
 }
@@ -106,12 +107,10 @@ json dims_of(const Checkpoint& c, const json& known) {
   d.vae_width = shape_of(c, "vae:encoder.conv1.weight")[0];
   text_dims(c, d.text);
   const char* context = known.contains("context_len") ? "context_len" : "prompt_len";
-  for (const char* key : {"image", "horizon", context}) {
+  for (const char* key : {"image_height", "image_width", "horizon", context}) {
     require(known.contains(key), "the file does not say \"{}\": name a contract (--contract)", key);
   }
-  require(known["image"].is_array() && known["image"].size() == 2,
-          "\"image\": [height, width] of the composed picture is wanted");
-  d.image_height = known["image"][0], d.image_width = known["image"][1];
+  d.image_height = known["image_height"], d.image_width = known["image_width"];
   d.horizon = known["horizon"], d.context_len = known[context];
   return to_json(d);
 }
