@@ -50,11 +50,14 @@ struct Array {
   }
 };
 
+struct Absolute {};
+
 class File {
  public:
   // "pi05_cases": NAME.safetensors and NAME.json of the golden folder.
-  explicit File(const std::string& name) {
-    const std::string base = std::string(TENDON_GOLDEN_DIR) + "/" + name;
+  explicit File(const std::string& name)
+      : File(std::string(TENDON_GOLDEN_DIR) + "/" + name, Absolute{}) {}
+  File(const std::string& base, Absolute) {
     std::ifstream data(base + ".safetensors", std::ios::binary), text(base + ".json");
     std::uint64_t size = 0;
     data.read(reinterpret_cast<char*>(&size), 8);
