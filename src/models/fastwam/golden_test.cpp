@@ -28,7 +28,7 @@ TEST(FastWamGolden, EveryStageInFp32) {
 
 TEST(FastWamGolden, EveryChunkInFp32) {
   const Recorded recorded;
-  Session session(recorded.setup());
+  Session session(recorded.plan());
   for (const auto& c : recorded.file().json["record"]["cases"]) {
     const RecordedCall call = recorded.call(c["name"]);
     const auto chunk = session.run(call.input);
@@ -41,7 +41,7 @@ TEST(FastWamGolden, EveryChunkInFp32) {
 
 TEST(FastWamGolden, VelocityOfPinnedRows) {
   const Recorded recorded;
-  Session session(recorded.setup({.working = DType::f32}, true));
+  Session session(recorded.plan({.working = DType::f32}, true));
   for (const char* variant : {"a", "b", "c"}) {
     session.forget();
     const RecordedCall call = recorded.call(std::string("rtc_") + variant);
@@ -55,7 +55,7 @@ TEST(FastWamGolden, VelocityOfPinnedRows) {
 // fp32 arithmetic on bf16 weights, with times, steps and noise rounded.
 TEST(FastWamGolden, RoundedScheduleOnRoundedWeights) {
   const Recorded recorded;
-  Plan plan = recorded.setup({.working = DType::f32, .bf16_schedule = true});
+  Plan plan = recorded.plan({.working = DType::f32, .bf16_schedule = true});
   plan.rule.stored_as = DType::bf16;
   Session session(plan);
   RecordedCall call = recorded.call("n10");
@@ -127,10 +127,10 @@ TEST(FastWamGolden, Bf16AtTheRoundedSchedule) {
 TEST(FastWamSavings, ChangeNothing) {
   const Recorded recorded;
   const RecordedCall call = recorded.call("n4");
-  Session saving(recorded.setup());
+  Session saving(recorded.plan());
   const auto chunk = saving.run(call.input);
   auto without = [&](const Savings& savings) {
-    Session session(recorded.setup({.working = DType::f32, .savings = savings}));
+    Session session(recorded.plan({.working = DType::f32, .savings = savings}));
     return largest_difference(session.run(call.input), chunk);
   };
   EXPECT_EQ(without({.trim_last_layer = false}), 0);
@@ -141,7 +141,7 @@ TEST(FastWamSavings, ChangeNothing) {
 // Text keys are made again only for other text.
 TEST(FastWamSavings, TextOncePerPrompt) {
   const Recorded recorded;
-  Session session(recorded.setup());
+  Session session(recorded.plan());
   RecordedCall call = recorded.call("n4");
   std::vector<float> rows = session.encode(call.tokens[0]);
   call.input.samples[0].context = rows;
@@ -159,8 +159,8 @@ TEST(FastWamSavings, TextOncePerPrompt) {
 TEST(FastWamBuckets, DoNotChangeTheChunk) {
   const Recorded recorded;
   const RecordedCall call = recorded.call("n4");
-  Session whole(recorded.setup());
-  Session bucketed(recorded.setup({.working = DType::f32, .token_buckets = {8, 17, 20}}));
+  Session whole(recorded.plan());
+  Session bucketed(recorded.plan({.working = DType::f32, .token_buckets = {8, 17, 20}}));
   EXPECT_EQ(whole.run(call.input), bucketed.run(call.input));
 }
 

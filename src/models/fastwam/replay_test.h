@@ -62,22 +62,25 @@ struct Plan {
 // A model, its weights and its program.
 class Session final : public StageObserver {
  public:
-  explicit Session(Plan setup)
-      : setup_(std::move(setup)), checkpoint_(weights(setup_)), config_(config_from(setup_.dims)) {
-    if (setup_.options.max_steps == 100) setup_.options.max_steps = 16;
-    model_ = make_model(config_, setup_.options, checkpoint_);
+  explicit Session(const Plan& plan) : Session(plan, weights(plan)) {}
+  Session(Plan plan, Checkpoint checkpoint)
+      : plan_(std::move(plan)),
+        checkpoint_(std::move(checkpoint)),
+        config_(config_from(plan_.dims)) {
+    if (plan_.options.max_steps == 100) plan_.options.max_steps = 16;
+    model_ = make_model(config_, plan_.options, checkpoint_);
     auto program = std::make_unique<Program>();
-    program->record_taps = setup_.taps;
+    program->record_taps = plan_.taps;
     model_->record(*program);
     const auto initial = program->initial;
     executable_ = backend()->compile(std::move(program), {});
     for (const auto& [buffer, bytes] : initial) executable_->write(buffer, bytes);
   }
 
-  static Checkpoint weights(const Plan& setup) {
-    std::vector<TensorSpec> specs = published_tensors(config_from(setup.dims));
+  static Checkpoint weights(const Plan& plan) {
+    std::vector<TensorSpec> specs = published_tensors(config_from(plan.dims));
     for (TensorSpec& t : specs) t.dtype = DType::f32;
-    return synthetic_checkpoint(specs, setup.rule);
+    return synthetic_checkpoint(specs, plan.rule);
   }
   static std::unique_ptr<Backend> backend() {  // sums in fp32, as the recorded runs
     return make_reference({.accumulate = Accumulate::f32, .threads = 1});
@@ -85,9 +88,9 @@ class Session final : public StageObserver {
 
   std::vector<float> encode(std::span<const std::int32_t> ids) {
     const auto backend = Session::backend();
-    const auto encoder = make_text_encoder(config_.text, setup_.options.working, checkpoint_);
+    const auto encoder = make_text_encoder(config_.text, plan_.options.working, checkpoint_);
     TextEncoder::Observer observer;
-    if (setup_.taps) {
+    if (plan_.taps) {
       observer = [this](Executable& e, std::size_t trace) { collect(e, trace, 0, stages_); };
     }
     return encoder->encode(ids, *backend, observer);
@@ -101,7 +104,7 @@ class Session final : public StageObserver {
       input.samples[0].context = rows;
     }
     std::vector<float> chunk(input.noise.size());
-    StageRunner runner(*executable_, setup_.taps || !latent_.empty() ? this : nullptr);
+    StageRunner runner(*executable_, plan_.taps || !latent_.empty() ? this : nullptr);
     const Status status = model_->run(input, runner, chunk);
     EXPECT_TRUE(status.ok()) << status.message();
     stages_run_.clear();
@@ -110,7 +113,7 @@ class Session final : public StageObserver {
   }
 
   void after(std::string_view stage, std::size_t trace, int iteration) override {
-    if (setup_.taps) collect(*executable_, trace, iteration, stages_);
+    if (plan_.taps) collect(*executable_, trace, iteration, stages_);
     if (stage == "vision" && !latent_.empty()) {
       EXPECT_TRUE(executable_->write(buffer("latent"), std::as_bytes(std::span(latent_))).ok());
     }
@@ -142,7 +145,7 @@ class Session final : public StageObserver {
   Executable& executable() { return *executable_; }
 
  private:
-  Plan setup_;
+  Plan plan_;
   Checkpoint checkpoint_;
   Config config_;
   std::unique_ptr<Model> model_;
@@ -158,7 +161,7 @@ class Recorded {
   Recorded() : file_("fastwam_tiny") {}
 
   const nlohmann::json& dims() const { return file_.json["dims"]; }
-  Plan setup(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
+  Plan plan(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
     return {dims(), rule(), options, taps};
   }
   SyntheticRule rule() const {
@@ -247,7 +250,7 @@ struct BaseRun {
   std::vector<float> chunk;
 
   explicit BaseRun(const ModelOptions& options)
-      : session(recorded.setup(options, true)),
+      : session(recorded.plan(options, true)),
         call(recorded.call("n10")),
         chunk(session.run(call.input)) {}
   static const BaseRun& f32() {

@@ -56,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Chunk after changing weights that match a glob, against the chunk of the plain ones.
 double answer_to(const std::string& glob) {
   const Recorded recorded;
-  Plan plan = recorded.setup();
+  Plan plan = recorded.plan();
   plan.rule.multiply = {{glob, 2.0f}};
   Session session(plan);
   return largest_difference(session.run(recorded.call("n10").input), BaseRun::f32().chunk);
@@ -74,7 +74,7 @@ TEST(FastWamTraps, F04_context_length_is_128) {
 
 TEST(FastWamTraps, F01_fewer_padding_rows_give_another_chunk) {
   const Recorded recorded;
-  Plan plan = recorded.setup();
+  Plan plan = recorded.plan();
   plan.dims["context_len"] = 17;  // no padding at all
   Session session(plan);
   const auto chunk = session.run(recorded.call("n10").input);
@@ -92,7 +92,7 @@ TEST(FastWamTraps, F14_even_channels_of_the_shortcut_are_0) {
 
 TEST(FastWamTraps, F22_more_shift_more_time_near_noise) {
   const Recorded recorded;
-  Session session(recorded.setup());
+  Session session(recorded.plan());
   RecordedCall call = recorded.call("n10");
   call.input.shift = 0;  // the family's: 5
   EXPECT_EQ(session.run(call.input), BaseRun::f32().chunk);
@@ -128,7 +128,7 @@ TEST(FastWamTraps, F35_base_weights_are_refused) {
 
 TEST(FastWamTraps, F37_long_prompts_and_their_bias) {
   const Recorded recorded;
-  Session session(recorded.setup());
+  Session session(recorded.plan());
   const auto all = recorded.numbers("text.long.ids");
   std::vector<std::int32_t> ids;
   for (float id : all) {
@@ -144,7 +144,7 @@ TEST(FastWamTraps, F37_long_prompts_and_their_bias) {
 // The chunk answers every input, and by about as much in bf16 as in fp32.
 TEST(FastWamResponse, EveryInputMatters) {
   const Recorded recorded;
-  Session f32(recorded.setup()), bf16(recorded.setup({.working = DType::bf16}));
+  Session f32(recorded.plan()), bf16(recorded.plan({.working = DType::bf16}));
   const RecordedCall call = recorded.call("n10");
   const auto base32 = f32.run(call.input), base16 = bf16.run(call.input);
   std::vector<float> pixels(call.input.samples[0].cameras[0],
@@ -181,7 +181,7 @@ TEST(FastWamResponse, EveryInputMatters) {
 
 TEST(FastWamInput, IsRefusedWithASentence) {
   const Recorded recorded;
-  Session session(recorded.setup());
+  Session session(recorded.plan());
   RecordedCall call = recorded.call("n4");
   const std::vector<float> rows = session.encode(call.tokens[0]), many(25 * 64);
   call.input.samples[0].context = rows;
@@ -204,7 +204,7 @@ TEST(FastWamInput, IsRefusedWithASentence) {
   EXPECT_TRUE(refused([](ModelInput& i) { i.samples[0].state = i.samples[0].state.first(7); }));
   EXPECT_TRUE(refused([](ModelInput& i) { i.noise = i.noise.first(7); }));
   EXPECT_TRUE(refused([](ModelInput& i) { i.pinned = i.noise.first(8); }));
-  EXPECT_THROW(Session(recorded.setup({.working = DType::f32, .batch = 2})), Error);
+  EXPECT_THROW(Session(recorded.plan({.working = DType::f32, .batch = 2})), Error);
 }
 
 }  // namespace
