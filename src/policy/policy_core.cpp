@@ -45,7 +45,8 @@ Status PolicyCore::prepare(const Observation& observation, std::size_t index) no
     s.images.push_back({.key = camera.name,
                         .data = image.data,
                         .shape = {image.height, image.width, 3},
-                        .row_bytes = static_cast<std::ptrdiff_t>(image.row_bytes)});
+                        .row_bytes = static_cast<std::ptrdiff_t>(image.row_bytes),
+                        .channels = ChannelOrder::last});
   }
   for (const auto& vector : observation.state) s.vectors.push_back({vector.name, vector.values});
   ObservationView view{s.images, s.vectors, std::nullopt};
@@ -142,7 +143,8 @@ Status PolicyCore::infer(std::span<const Observation> observations, const InferO
                          std::span<Chunk> chunks) noexcept {
   const auto start = Clock::now();
   if (observations.size() != samples_.size() || chunks.size() != samples_.size()) {
-    return Status("as many observations and chunks are wanted as the batch the policy was loaded for");
+    return Status(
+        "as many observations and chunks are wanted as the batch the policy was loaded for");
   }
   for (std::size_t b = 0; b < observations.size(); ++b) {
     if (Status status = prepare(observations[b], b); !status.ok()) return status;

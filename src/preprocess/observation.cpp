@@ -169,12 +169,16 @@ std::size_t element_count(const ImageInput& input) {
   return static_cast<std::size_t>(n);
 }
 
+bool stands_first(const ImageInput& input, ChannelOrder contract) {
+  const ChannelOrder order = input.channels == ChannelOrder::either ? contract : input.channels;
+  return channels_at(input.shape, order, input.key) == ChannelsAt::first;
+}
+
 }  // namespace
 
 ImageView ImageReader::bytes(const ImageInput& input, ChannelOrder order) {
   const std::size_t count = element_count(input);
-  const ChannelsAt at = channels_at(input.shape, order, input.key);
-  const bool first = at == ChannelsAt::first;
+  const bool first = stands_first(input, order);
   const int height = input.shape[first ? 1 : 0], width = input.shape[first ? 2 : 1];
   const auto* bytes = static_cast<const std::uint8_t*>(input.data);
   std::ptrdiff_t stride = input.row_bytes != 0 ? input.row_bytes : std::ptrdiff_t{width} * 3;
@@ -201,7 +205,7 @@ ImageView ImageReader::bytes(const ImageInput& input, ChannelOrder order) {
 
 FloatView ImageReader::floats(const ImageInput& input, ChannelOrder order) {
   const std::size_t count = element_count(input);
-  const bool first = channels_at(input.shape, order, input.key) == ChannelsAt::first;
+  const bool first = stands_first(input, order);
   const int height = input.shape[first ? 1 : 0], width = input.shape[first ? 2 : 1];
   values_.resize(count);
   if (input.dtype == DType::u8) {

@@ -27,6 +27,7 @@ struct ImageInput {
   int shape[3] = {0, 0, 0};
   std::ptrdiff_t row_bytes =
       0;  // between rows of [h,w,3] bytes; 0: dense, as every other kind must be
+  ChannelOrder channels = ChannelOrder::either;  // where they stand; either: as the contract says
 };
 
 // Part of the state, in the robot's units. Not owned.

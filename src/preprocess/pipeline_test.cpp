@@ -293,6 +293,25 @@ TEST(Pipeline, libero_state_from_the_simulators_parts) {
   }
 }
 
+// ALOHA's wire format has its channels first; a caller who knows better says so.
+TEST(Pipeline, where_channels_stand_is_the_contracts_or_the_callers) {
+  FeatureStatistics f;
+  f.q01.assign(14, -1);
+  f.q99.assign(14, 1);
+  Preprocessor pre(builtin_contract("pi05_aloha"), {"test", {{"state", f}, {"actions", f}}},
+                   nullptr);
+  PreparedInput input = pre.make_input();
+  const auto bytes = golden::byte_values("channels", 20 * 30 * 3);
+  std::vector<ImageInput> images{{"cam_high", bytes.data(), DType::u8, {20, 30, 3}}};
+  EXPECT_NE(
+      std::string(pre.prepare_images({images, {}, {}}, input).message()).find("channels first"),
+      std::string::npos);
+  images[0].channels = ChannelOrder::last;
+  EXPECT_TRUE(pre.prepare_images({images, {}, {}}, input).ok());
+  EXPECT_TRUE(input.pictures[0].present);
+  EXPECT_FALSE(input.pictures[1].present);
+}
+
 TEST(Pipeline, LingbotTrap32_layouts_place_the_grippers) {
   const golden::File file("lingbot_vla_tiny");
   const Statistics s =

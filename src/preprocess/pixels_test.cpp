@@ -39,6 +39,25 @@ TEST(Pixels, LingbotTrap09_table_by_channel) {
   EXPECT_EQ(rounded[2][255], 2.140625f);
 }
 
+// Rows of 1176: channel, frame twice, row, column; rows in raster order of cells and of patches
+// within a cell.
+TEST(Pixels, LingbotTrap07_recorded_patch_rows) {
+  const golden::File file("lingbot_vla_tiny");
+  const auto images = file["host.resized"].as<std::uint8_t>();
+  const auto want = file["host.patch_rows"].as<float>();
+  const PixelTable table = pixel_table(builtin_contract("lingbot_vla").images);
+  const std::vector<std::pair<int, int>> rows{{0, 0}, {0, 5}, {1, 2}, {1, 17}, {2, 1}, {2, 63}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto [camera, row] = rows[i];
+    const int py = 2 * (row / 4 / 4) + row % 4 / 2, px = 2 * (row / 4 % 4) + row % 2;
+    for (int k = 0; k < 1176; ++k) {
+      const int c = k / 392, y = py * 14 + k % 196 / 14, x = px * 14 + k % 14;
+      const std::uint8_t byte = images[((std::size_t(camera) * 112 + y) * 112 + x) * 3 + c];
+      ASSERT_EQ(table[c][byte], want[i * 1176 + k]) << i << " " << k;
+    }
+  }
+}
+
 TEST(Pixels, FastwamTrap29_bf16_table) {
   const golden::File file("fastwam_tiny");
   const auto want = file["host.bf16_table"].as<float>();
