@@ -10,13 +10,14 @@ namespace tendon {
 namespace {
 
 // Sixteen uniform numbers become sixteen normal ones: the first eight are radii, the others angles.
+// All in fp32, the product of 2 pi included: in double the angles differ by up to 1e-6.
 void box_muller(float* block) {
-  constexpr double kTwoPi = 6.283185307179586;
+  constexpr float kTwoPi = 6.2831855f;
   for (int j = 0; j < 8; ++j) {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - double{block[j]}));
-    const double angle = kTwoPi * block[j + 8];
-    block[j] = static_cast<float>(radius * std::cos(angle));
-    block[j + 8] = static_cast<float>(radius * std::sin(angle));
+    const float radius = std::sqrt(-2.0f * std::log(1.0f - block[j]));
+    const float angle = kTwoPi * block[j + 8];
+    block[j] = radius * std::cos(angle);
+    block[j + 8] = radius * std::sin(angle);
   }
 }
 
