@@ -1,17 +1,25 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
 
+#include "base/error.h"
 #include "cli/command.h"
+#include "cli/common.h"
 #include "engine/backends.h"
 #include "engine/golden.h"
+#include "engine/inspect.h"
+#include "measure/table.h"
 
 namespace tendon::cli {
 namespace {
 
 struct Options {
-  std::string golden, cases = "*", dtype, device = "cpu";
-  int threads = 0;
+  LoadFlags load;
+  std::string golden, cases = "*";
+  OpCheckOptions ops;
   int stages = 3;
 };
 
@@ -47,9 +55,9 @@ void run_golden(const Options& o, Context& context) {
   GoldenOptions g;
   g.folder = o.golden;
   g.cases = o.cases;
-  g.dtype = o.dtype;
-  g.threads = o.threads;
-  g.backend = [&] { return make_backend(o.device); };
+  g.dtype = o.load.options.dtype;
+  g.threads = o.load.options.threads;
+  g.backend = [&] { return make_backend(o.load.options.device); };
   int passed = 0, failed = 0, skipped = 0;
   run_goldens(g, [&](const GoldenResult& r) {
     print(r, o.stages);
@@ -61,19 +69,56 @@ void run_golden(const Options& o, Context& context) {
   if (failed > 0 || passed == 0) context.exit_code = 1;
 }
 
+// Every op against the reference; the worst of each stage, and the first over its bound by name.
+void run_ops(const Options& o, Context& context) {
+  LoadOptions options = o.load.options;
+  options.progress = progress();
+  std::vector<std::string> order;
+  std::map<std::string, OpCheck> worst;
+  std::optional<OpCheck> first;
+  std::size_t count = 0;
+  check_ops(o.load.model, options, o.ops, [&](const OpCheck& c) {
+    ++count;
+    if (!c.passed && !first) first = c;
+    const auto [at, fresh] = worst.emplace(c.stage, c);
+    if (fresh) order.push_back(c.stage);
+    if (!(c.error / c.bound <= at->second.error / at->second.bound)) at->second = c;
+  });
+  measure::Table table({"stage", "worst op", "kind", "error", "bound"});
+  for (const std::string& stage : order) {
+    const OpCheck& c = worst.at(stage);
+    table.add({stage, c.label, c.op, fmt::format("{:.2e}", c.error), fmt::format("{:.0e}", c.bound)});
+  }
+  fmt::print("{}", table.str());
+  if (first) {
+    fmt::print("{} ops compared; first over its bound: {} ({}), error {:.3e}, bound {:.0e}\n", count,
+               first->label, first->op, first->error, first->bound);
+    context.exit_code = 1;
+  } else {
+    fmt::print("{} ops compared, all within their bounds\n", count);
+  }
+}
+
 }  // namespace
 
 void add_check(CLI::App& app, Context& context) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("check", "compare with recordings of the original code");
-  command->add_option("--golden", o->golden, "folder of recordings")->required();
+  CLI::App* command = app.add_subcommand(
+      "check", "compare ops with the reference, or stages with recordings of the original code");
+  add_load_flags(*command, o->load);
+  command->get_option("MODEL")->required(false);
+  command->add_option("--golden", o->golden, "folder of recordings; no MODEL then");
   command->add_option("--case", o->cases, "glob over case names, or FILE/CASE");
-  command->add_option("--dtype", o->dtype, "f32 or bf16; both where absent")
-      ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--device", o->device, "cpu, cuda or reference");
-  command->add_option("--threads", o->threads, "CPU threads, 0 for all");
   command->add_option("--stages", o->stages, "stages to list of each case, the worst first; -1: all");
-  command->callback([o, &context] { run_golden(*o, context); });
+  command->add_option("--cameras", o->ops.cameras, "of the call whose ops are compared");
+  command->add_option("--tokens", o->ops.tokens, "of that call");
+  command->footer("Example: tendon check --golden tests/golden --case 'pi05*/*' --dtype f32\n"
+                  "         tendon check build/mini_pi05 --dtype bf16");
+  command->callback([o, &context] {
+    if (!o->golden.empty()) run_golden(*o, context);
+    else if (!o->load.model.empty()) run_ops(*o, context);
+    else fail("check: a MODEL or --golden FOLDER is wanted");
+  });
 }
 
 }  // namespace tendon::cli

@@ -16,6 +16,10 @@ using AddCommand = void (*)(CLI::App& app, Context& context);
 
 void add_run(CLI::App& app, Context& context);
 void add_synth(CLI::App& app, Context& context);
+void add_inspect(CLI::App& app, Context& context);
+void add_models(CLI::App& app, Context& context);
+void add_contracts(CLI::App& app, Context& context);
+void add_bench(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
 void add_rollout(CLI::App& app, Context& context);
 

@@ -160,14 +160,9 @@ class Replay {
     auto program = std::make_unique<Program>();
     program->record_taps = true;
     model->record(*program);
-    auto initial = std::move(program->initial);
     const std::unique_ptr<Backend> backend = options_.backend();
     const auto executable =
         backend->compile(std::move(program), {.threads = options_.threads, .progress = {}});
-    for (const auto& [buffer, bytes] : initial) {
-      const Status status = executable->write(buffer, bytes);
-      require(status.ok(), "{}", status.message());
-    }
     StageCollector collector(*executable, call);
     collector.pieces() = std::move(text);
     StageRunner runner(*executable, &collector);

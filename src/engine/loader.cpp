@@ -121,13 +121,8 @@ Compiled compile_model(Source& source, const ModelOptions& model, const LoadOpti
   all.model = source.family->make(source.dims, model, source.checkpoint);
   auto program = std::make_unique<Program>();
   all.model->record(*program);
-  auto initial = std::move(program->initial);
   all.executable = backend.compile(std::move(program),
                                    {.threads = options.threads, .progress = options.progress});
-  for (const auto& [buffer, bytes] : initial) {
-    const Status status = all.executable->write(buffer, bytes);
-    require(status.ok(), "{}", status.message());
-  }
   return all;
 }
 

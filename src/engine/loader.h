@@ -31,7 +31,7 @@ Source open_source(const std::filesystem::path& path, const LoadOptions& options
 // The options a model of this source is recorded with.
 ModelOptions model_options(const Source& source, const LoadOptions& options);
 
-// Compiles the model on a backend and writes the program's initial contents.
+// Compiles the model on a backend.
 struct Compiled {
   std::unique_ptr<Model> model;
   std::unique_ptr<Executable> executable;
