@@ -131,7 +131,8 @@ ordered_json lerobot_preprocessor() {
      "config": {"rename_map": {"observation.images.front": "observation.images.image"}}},
     {"registry_name": "to_batch_processor", "config": {}},
     {"registry_name": "normalizer_processor",
-     "config": {"eps": 1e-08, "features": {}, "norm_map": {"STATE": "MEAN_STD", "ACTION": "MEAN_STD"}},
+     "config": {"eps": 1e-08, "features": {},
+                "norm_map": {"STATE": "MEAN_STD", "ACTION": "MEAN_STD"}},
      "state_file": "policy_preprocessor_step_2_normalizer_processor.safetensors"},
     {"registry_name": "tokenizer_processor", "config": {"max_length": 200}}]})");
 }
@@ -220,7 +221,8 @@ TEST_F(ContractSource, LingbotTrap33_config_that_calls_itself_pi0) {
 TEST_F(ContractSource, lerobot_fastwam) {
   const auto config =
       ordered_json::parse(R"({"type": "fastwam", "action_horizon": 32, "n_action_steps": 10,
-    "action_dim": 7, "proprio_dim": 8, "image_size": [224, 448], "inference_seed": 42, "tokenizer_max_len": 128,
+    "action_dim": 7, "proprio_dim": 8, "image_size": [224, 448], "inference_seed": 42,
+    "tokenizer_max_len": 128,
     "num_inference_steps": 10, "toggle_action_dimensions": [-1],
     "input_features": {"observation.images.wrist": {"type": "VISUAL", "shape": [3, 256, 256]},
       "observation.images.agent": {"type": "VISUAL", "shape": [3, 256, 256]}},

@@ -150,9 +150,9 @@ TEST(ByteBpe, vocabulary_and_merges_as_files) {
   std::string merges = "#version: 0.2\n";
   for (const auto& m : config["model"]["merges"]) merges += m.get<std::string>() + "\n";
   write_file(folder / "merges.txt", merges);
-  write_file(
-      folder / "tokenizer_config.json",
-      R"({"added_tokens_decoder": {"355": {"content": "<|im_start|>"}, "354": {"content": "<|endoftext|>"}}})");
+  write_file(folder / "tokenizer_config.json",
+             R"({"added_tokens_decoder": {"355": {"content": "<|im_start|>"},
+                                   "354": {"content": "<|endoftext|>"}}})");
   const auto a = load_tokenizer(folder.path());
   const auto b = byte_bpe_from_json(trained_bpe(), "trained");
   for (const char* text : {"pick up the red block", "a<|im_start|>b", "x\xcc\x81 7\n"}) {
