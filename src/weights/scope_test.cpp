@@ -236,6 +236,24 @@ TEST_F(ScopeTest, ViewsPermuteSliceSelectSplitAndSum) {
   EXPECT_THROW(all.split(3, 2), Error);
 }
 
+TEST_F(ScopeTest, LargeTransposesReadAnyRows) {
+  const Checkpoint checkpoint(store({{{"w", DType::f32, {3, 150, 70}, ""}, counting(31500)}}));
+  Binder binder(checkpoint);
+  const Weight w = binder.root().view("w", TensorView(Shape{3, 150, 70}).permute({0, 2, 1}),
+                                      {210, 150}, Format::f32);
+  for (const auto& [first, count] : {std::pair{0, 210}, {1, 208}, {69, 2}, {5, 1}, {66, 80}}) {
+    std::vector<float> part(static_cast<std::size_t>(count * 150));
+    w.read(first, count, part.data());
+    for (int r = 0; r < count; ++r) {
+      for (int c = 0; c < 150; ++c) {
+        const int a = (first + r) / 70, b = (first + r) % 70;
+        ASSERT_EQ(part[static_cast<std::size_t>(r * 150 + c)],
+                  static_cast<float>((a * 150 + c) * 70 + b));
+      }
+    }
+  }
+}
+
 TEST_F(ScopeTest, MappedAndComputed) {
   const Checkpoint checkpoint(store({{{"w", DType::f32, {3, 2}, ""}, counting(6)}}));
   Binder binder(checkpoint);
