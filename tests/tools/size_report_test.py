@@ -60,7 +60,8 @@ class FunctionsTest(TreeTest):
         self.assertEqual(found('P f(struct Q* q) {\n}\n'), [('f', 2)])
 
     def test_directive_with_a_brace(self):
-        self.assertEqual(found("#define OPEN {\n#define F(x) \\\n  { x\nint f() {\n}\n"), [('f', 2)])
+        text = '#define OPEN {\n#define F(x) \\\n  { x\nint f() {\n}\n'
+        self.assertEqual(found(text), [('f', 2)])
 
 
 class SizeReportTest(TreeTest):
