@@ -1,8 +1,8 @@
 # tendon_layer(NAME [DIR path] NEEDS layer... [LINK library...] [DEFINES ...])
 #
 # One layer of the design: src/<DIR>/*.cpp but main.cpp as static library tendon_<NAME>, *_test.cpp
-# as one test program test_<NAME>, and with TENDON_FUZZ each x_fuzz.cpp as a program fuzz_x. NEEDS is
-# the single statement of which layers it may include; tools/check_layers.py reads it. A source
+# as one test program test_<NAME>, and with TENDON_FUZZ each x_fuzz.cpp as a program fuzz_x. NEEDS
+# is the single statement of which layers it may include; tools/check_layers.py reads it. A source
 # ending in _avx2, _avx512 or _amx is compiled for that instruction set; the code around it decides
 # at run time whether it may be called.
 function(tendon_layer name)
