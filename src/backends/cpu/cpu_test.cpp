@@ -210,6 +210,33 @@ TEST(CpuTest, EveryWayToMultiplyAgrees) {
   }
 }
 
+// Stages of different lengths share a weight, and with it a layout.
+TEST(CpuTest, OneMatrixServesEveryRowCount) {
+  const auto run = [](CpuProducts products) {
+    auto program = std::make_unique<Program>();
+    const WeightRef w = program->add(weight({1100, 64}, Format::f32));
+    const BufferRef x = program->add(BufferSpec{"x", DType::f32, {1200, 64}});
+    const BufferRef y = program->add(BufferSpec{"y", DType::f32, {1200, 1100}});
+    for (std::int64_t rows : {3, 1200, 1, 40}) {
+      Trace& t = program->traces.emplace_back("t", *program);
+      t.add(
+          ops::Linear{.x = t.buffer(x, {rows, 64}), .weight = w, .out = t.buffer(y, {rows, 1100})});
+    }
+    const auto e = make_cpu({.products = products})->compile(std::move(program), {.threads = 2});
+    std::vector<float> in(1200 * 64);
+    for (std::size_t i = 0; i < in.size(); ++i) in[i] = value(5, static_cast<std::int64_t>(i));
+    EXPECT_TRUE(e->write(x, std::as_bytes(std::span(in))).ok());
+    std::vector<std::vector<float>> results;
+    for (std::size_t trace = 0; trace < 4; ++trace) {
+      EXPECT_TRUE(e->run(trace).ok());
+      results.push_back(read_all(*e, y));
+    }
+    return results;
+  };
+  const auto ours = run(CpuProducts::own), theirs = run(CpuProducts::onednn);
+  for (std::size_t i = 0; i < ours.size(); ++i) expect_near(theirs[i], ours[i], 1e-6);
+}
+
 // One embedding and one product of the same table, which must then stay where it lies.
 TEST(CpuTest, WeightsAreReleasedOnceUnlessUsedInPlace) {
   auto program = std::make_unique<Program>();

@@ -12,13 +12,12 @@ class LibraryProduct : public Step {
   LibraryProduct(Planner& planner, View x, std::array<WeightRef, 2> weights, Epilogue epilogue)
       : x_(std::move(x)), epilogue_(std::move(epilogue)), kernels_(&planner.kernels()) {
     threads_ = planner.threads_over(x_.rows() * epilogue_.out.width());
-    const std::int64_t row = x_.row_bytes() / static_cast<std::int64_t>(size_of(x_.dtype()));
     std::size_t scratch = 0;
     for (std::size_t i = 0; i < 2; ++i) {
       if (!weights[i]) continue;
       const onednn::Matrix* m = planner.weights().library_matrix(weights[i], x_.rows());
       if (!planner.weights().packed()) continue;  // learning what is wanted: no layout yet
-      products_.emplace_back(*m, x_.rows(), row);
+      products_.emplace_back(*m, x_.rows());
       y_[i] = planner.scratch_of<float>(x_.rows() * products_[i].columns(0));
       scratch = std::max(scratch, products_[i].scratch_bytes());
     }
@@ -45,7 +44,7 @@ class LibraryProduct : public Step {
   void finish(std::int64_t r, std::int64_t from, std::int64_t n) const noexcept {
     float* up = y_[1] ? y_[1] + r * n : nullptr;
     if (up && epilogue_.up_bias) kernels_->add(up, epilogue_.up_bias + from, n);
-    finish_row(*kernels_, epilogue_, r, from, {y_[0] + r * n, static_cast<std::size_t>(n)}, up);
+    finish_row(*kernels_, epilogue_, {r, from}, {y_[0] + r * n, static_cast<std::size_t>(n)}, up);
   }
 
   View x_;
@@ -61,11 +60,11 @@ class LibraryProduct : public Step {
 // is not packed twice for stages of different lengths.
 constexpr std::int64_t kLibraryWeights = 1 << 18;
 
-// oneDNN wants x as it multiplies it, in rows one distance apart.
+// oneDNN wants x as it multiplies it, and its layouts were chosen for dense rows.
 bool library_suits(const Planner& planner, const View& x, const Weight& weight) {
   const Machine& machine = planner.machine();
   const bool narrow = weight.format == Format::bf16;
-  if (machine.products == CpuProducts::own || x.row_bytes() == 0) return false;
+  if (machine.products == CpuProducts::own || !x.dense() || x.rows() == 0) return false;
   if (x.dtype() != (narrow ? DType::bf16 : DType::f32)) return false;
   if (narrow && !machine.library_bf16) return false;
   return machine.products == CpuProducts::onednn ||

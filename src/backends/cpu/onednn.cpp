@@ -70,7 +70,7 @@ namespace {
 
 // 4 MB of results, in multiples of the library's own blocks.
 std::int64_t block_columns(const MatrixSpec& spec) {
-  const std::int64_t columns = (std::int64_t{1} << 20) / std::max<std::int64_t>(1, spec.rows);
+  const std::int64_t columns = (std::int64_t{1} << 20) / std::max<std::int64_t>(1, spec.rows[0]);
   return std::min(spec.n, std::max<std::int64_t>(1024, columns / 256 * 256));
 }
 
@@ -80,6 +80,40 @@ void reorder(const Desc& from, const std::byte* plain, const Desc& to, std::byte
   dnnl::stream stream(engine());
   dnnl::reorder(source, target).execute(stream, source, target);
   stream.wait();
+}
+
+std::int64_t weights_columns(const Desc& weights) {
+#if DNNL_VERSION_MAJOR >= 3
+  return weights.get_dims()[1];
+#else
+  return weights.dims()[1];
+#endif
+}
+
+dnnl::matmul::primitive_desc describe_rows(const MatrixSpec& spec, std::int64_t rows,
+                                           const Desc& weights) {
+  const Desc x({rows, spec.k}, type_of(spec.dtype), Tag::ab);
+  return describe(x, weights, Desc({rows, weights_columns(weights)}, Type::f32, Tag::ab));
+}
+
+bool all_accept(const MatrixSpec& spec, const Desc& weights) {
+  for (std::int64_t rows : spec.rows) {
+    try {
+      describe_rows(spec, rows, weights);
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Desc choose_layout(const MatrixSpec& spec, std::int64_t n) {
+  const Type type = type_of(spec.dtype);
+  for (std::int64_t rows : spec.rows) {
+    const Desc wanted = describe_rows(spec, rows, Desc({spec.k, n}, type, Tag::any)).weights_desc();
+    if (all_accept(spec, wanted)) return wanted;
+  }
+  return {{spec.k, n}, type, Tag::ba};
 }
 
 }  // namespace
@@ -92,9 +126,7 @@ Matrix pack(const MatrixSpec& spec, const std::byte* plain) try {
   out.impl_->spec = spec;
   for (std::int64_t from = 0; from < spec.n; from += step) {
     const std::int64_t n = std::min(step, spec.n - from);
-    const Desc x({spec.rows, spec.k}, type, Tag::ab), y({spec.rows, n}, Type::f32, Tag::ab);
-    Matrix::Impl::Block block{
-        n, describe(x, Desc({spec.k, n}, type, Tag::any), y).weights_desc(), {}};
+    Matrix::Impl::Block block{n, choose_layout(spec, n), {}};
     block.data = Memory(block.desc.get_size());
     const auto row_bytes = spec.k * static_cast<std::int64_t>(size_of(spec.dtype));
     reorder(Desc({spec.k, n}, type, Tag::ba), plain + from * row_bytes, block.desc,
@@ -103,7 +135,7 @@ Matrix pack(const MatrixSpec& spec, const std::byte* plain) try {
   }
   return out;
 } catch (const dnnl::error& e) {
-  fail("onednn: packing [{},{}] for {} rows failed: {}", spec.n, spec.k, spec.rows, e.what());
+  fail("onednn: packing [{},{}] for {} rows failed: {}", spec.n, spec.k, spec.rows[0], e.what());
 }
 
 struct Product::Impl {
@@ -128,13 +160,10 @@ struct Product::Impl {
   std::vector<Block> blocks;
 };
 
-Product::Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row) try
-    : impl_(std::make_unique<Impl>()) {
+Product::Product(const Matrix& matrix, std::int64_t rows) try : impl_(std::make_unique<Impl>()) {
   const Matrix::Impl& m = *matrix.impl_;
-  const Desc x({rows, m.spec.k}, type_of(m.spec.dtype), dnnl::memory::dims{x_row, 1});
   for (const Matrix::Impl::Block& b : m.blocks) {
-    const Desc y({rows, b.columns}, Type::f32, Tag::ab);
-    impl_->blocks.emplace_back(b.columns, b.data.data(), describe(x, b.desc, y));
+    impl_->blocks.emplace_back(b.columns, b.data.data(), describe_rows(m.spec, rows, b.desc));
   }
 } catch (const dnnl::error& e) {
   fail("onednn: no product of {} rows: {}", rows, e.what());

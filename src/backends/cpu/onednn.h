@@ -5,19 +5,21 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/dtype.h"
 
 namespace tendon::cpu::onednn {
 
 struct MatrixSpec {
-  DType dtype = DType::f32;  // f32, bf16
-  std::int64_t rows = 0;     // of the products that matter most
+  DType dtype = DType::f32;        // f32, bf16
+  std::vector<std::int64_t> rows;  // of every product it is wanted for, descending
   std::int64_t n = 0, k = 0;
 };
 
-// Weights [N, K] in the layout that the library wants for products of spec.rows rows, in blocks of
-// outputs so narrow that a block's result stays in the cache for what follows.
+// Weights [N, K] in the layout that the library wants for the most rows of spec.rows that all
+// others of spec.rows accept too (plain where they agree on none), in blocks of outputs so narrow
+// that a block's result stays in the cache for what follows.
 class Matrix {
  public:
   Matrix();
@@ -40,7 +42,7 @@ Matrix pack(const MatrixSpec& spec, const std::byte* plain);
 // outlives it. Throws Error.
 class Product {
  public:
-  Product(const Matrix& matrix, std::int64_t rows, std::int64_t x_row);
+  Product(const Matrix& matrix, std::int64_t rows);
   Product(Product&&) noexcept;
   ~Product();
   std::size_t scratch_bytes() const;

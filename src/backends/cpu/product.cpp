@@ -20,23 +20,23 @@ std::int64_t even(std::int64_t count, std::int64_t most) {
 
 }  // namespace
 
-void finish_row(const Kernels& k, const Epilogue& e, std::int64_t row, std::int64_t from,
-                std::span<float> c, const float* up) noexcept {
+void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<float> c,
+                const float* up) noexcept {
   const auto n = static_cast<std::int64_t>(c.size());
   float* x = c.data();
-  if (e.bias) k.add(x, e.bias + from, n);
+  if (e.bias) k.add(x, e.bias + at.column, n);
   if (e.act != Act::none) k.activate(e.act, x, n);
   if (up) k.multiply(x, up, n);
-  if (e.gate) k.multiply(x, e.gate.row(row) + from, n);
+  if (e.gate) k.multiply(x, e.gate.row(at.row) + at.column, n);
   if (e.residual) {
     float residual[kColumnsAtOnce];
-    for (std::int64_t at = 0; at < n; at += kColumnsAtOnce) {
-      const std::int64_t count = std::min(kColumnsAtOnce, n - at);
-      k.load(e.residual.dtype(), e.residual.at(row, from + at), count, residual);
-      k.add(x + at, residual, count);
+    for (std::int64_t i = 0; i < n; i += kColumnsAtOnce) {
+      const std::int64_t count = std::min(kColumnsAtOnce, n - i);
+      k.load(e.residual.dtype(), e.residual.at(at.row, at.column + i), count, residual);
+      k.add(x + i, residual, count);
     }
   }
-  k.store(e.out.dtype(), x, n, e.out.at(row, from));
+  k.store(e.out.dtype(), x, n, e.out.at(at.row, at.column));
 }
 
 struct Product::Task {
@@ -131,7 +131,7 @@ void Product::compute(const Task& t, float* tile) const noexcept {
   if (up) multiply(t, s_.up, up);
   for (std::int64_t r = 0; r < t.rows; ++r, tile += columns) {
     if (up && s_.epilogue.up_bias) kernels_->add(up, s_.epilogue.up_bias + from, n);
-    finish_row(*kernels_, s_.epilogue, t.first + t.from + r, from,
+    finish_row(*kernels_, s_.epilogue, {t.first + t.from + r, from},
                {tile, static_cast<std::size_t>(n)}, up);
     if (up) up += columns;
   }

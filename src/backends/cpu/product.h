@@ -61,8 +61,12 @@ class Product : public Step {
   std::atomic<std::int64_t> next_{0};
 };
 
-// The epilogue of one row's columns [from, from + n): `c`, and `up` where the op is gated.
-void finish_row(const Kernels& k, const Epilogue& e, std::int64_t row, std::int64_t from,
-                std::span<float> c, const float* up) noexcept;
+struct RowPlace {
+  std::int64_t row, column;
+};
+
+// The epilogue of a piece of a row of out: `c`, and `up` where the op is gated.
+void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<float> c,
+                const float* up) noexcept;
 
 }  // namespace tendon::cpu

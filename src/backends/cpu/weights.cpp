@@ -1,5 +1,6 @@
 #include "backends/cpu/weights.h"
 
+#include <algorithm>
 #include <exception>
 #include <mutex>
 
@@ -73,7 +74,9 @@ const float* Weights::vector(WeightRef ref) {
 
 const onednn::Matrix* Weights::library_matrix(WeightRef ref, std::int64_t rows) {
   Entry& e = entry(ref);
-  e.library_rows = std::max(e.library_rows, rows);
+  std::vector<std::int64_t>& all = e.library_rows;
+  const auto at = std::lower_bound(all.begin(), all.end(), rows, std::greater<>());
+  if (at == all.end() || *at != rows) all.insert(at, rows);
   return &e.library;
 }
 
@@ -114,7 +117,7 @@ void Weights::pack_one(const Weight& w, Entry& e) {
     pack_rows(w, dtype, e.rows.data());
     bytes_ += e.rows.bytes();
   }
-  if (e.library_rows > 0) {
+  if (!e.library_rows.empty()) {
     const DType dtype = w.format == Format::bf16 ? DType::bf16 : DType::f32;
     Memory plain(static_cast<std::size_t>(w.shape.numel()) * size_of(dtype));
     pack_rows(w, dtype, plain.data());

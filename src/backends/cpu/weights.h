@@ -35,7 +35,7 @@ class Weights {
   PackedMatrix matrix(WeightRef ref);
   RowsOfWeight table(WeightRef ref);
   const float* vector(WeightRef ref);  // null for an absent one
-  // Laid out for products of `rows` rows; the layout follows the largest that was asked for.
+  // For products of `rows` rows.
   const onednn::Matrix* library_matrix(WeightRef ref, std::int64_t rows);
 
   // One tensor at a time, `done` in [0, 1]. Throws what reading throws.
@@ -46,7 +46,7 @@ class Weights {
  private:
   struct Entry {
     bool matrix = false, vector = false, table = false, in_place = false;
-    std::int64_t library_rows = 0;
+    std::vector<std::int64_t> library_rows;  // descending
     Memory panels, values, rows;
     onednn::Matrix library;
   };
