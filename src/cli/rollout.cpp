@@ -135,7 +135,8 @@ void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
   command.add_option("--table-speed", how.table_speed, "m/s, towards the middle");
   command.add_option("--ticks", how.most_ticks, "an episode's end, 20 a second")
       ->check(CLI::PositiveNumber);
-  command.add_option("--prompt", how.prompt, "wording; empty: the trained ones in turn");
+  command.add_option("--prompt", how.prompts,
+                     "wordings for the episodes in turn; absent: the trained ones; repeat");
   command.add_option("--record-episodes", how.recorded, "how many the pictures show");
 }
 

@@ -38,7 +38,8 @@ class Loop {
 
   EpisodeOutcome run(int number) {
     Setting setting = {.task = options_.task};
-    if (!options_.prompt.empty()) setting.verb = verb_in(options_.prompt);
+    const std::vector<std::string>& prompts = options_.prompts;
+    if (!prompts.empty()) setting.verb = verb_in(prompts[number % prompts.size()]);
     Episode episode = draw_episode(setting, options_.seed, number);
     EpisodeOutcome outcome = assign(episode, number);
     episode.table_speed = options_.table_speed;
@@ -75,8 +76,9 @@ class Loop {
  private:
   EpisodeOutcome assign(Episode& episode, int number) {
     const std::span<const std::string_view> trained = wordings(episode.verb);
-    const std::string_view wording =
-        options_.prompt.empty() ? trained[number % trained.size()] : options_.prompt;
+    const std::vector<std::string>& given = options_.prompts;
+    const std::string_view wording = given.empty() ? trained[number % trained.size()]
+                                                   : std::string_view(given[number % given.size()]);
     Instruction instruction = instruct(episode, wording, number);
     EpisodeOutcome outcome;
     outcome.target = episode.target;

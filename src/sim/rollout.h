@@ -39,7 +39,8 @@ struct RolloutOptions {
   int delay = 0;           // ticks from an observation to its chunk's arrival; the old one runs on
   double table_speed = 0;  // m/s
   int most_ticks = 140;    // an episode's end
-  std::string prompt;      // as instruct() reads it; its verb is the episodes'. Empty: wordings()
+  // As instruct() reads them, for the episodes in turn, which get their verb. Empty: wordings().
+  std::vector<std::string> prompts;
   std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black
   int picture_size = 112;                   // pixels a side, as the policy was trained
   int recorded = 1;                         // episodes that `recording` keeps

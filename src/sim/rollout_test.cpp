@@ -70,7 +70,7 @@ TEST(Rollout, AScriptThatPicksUpTheTargetSucceeds) {
 TEST(Rollout, TheSameWhenAnotherCubeWasNamedIsAFailure) {
   Scripted script(3);
   RolloutOptions options = one_episode();
-  options.prompt = "pick up the {other} block";
+  options.prompts = {"pick up the {other} block"};
   const RolloutResult result = rollout(std::ref(script), options);
   EXPECT_EQ(result.successes(), 0);
   EXPECT_EQ(result.others(), 1);
