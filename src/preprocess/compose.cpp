@@ -51,37 +51,33 @@ void Composer::place(const ImageView& camera_image, const Camera& camera, const 
   }
 }
 
-void Composer::place(const FloatView& in, const Camera& camera, const Picture& layout,
+void Composer::place(const FloatView& camera_image, const Camera& camera, const Picture& layout,
                      float* picture) {
-  const std::ptrdiff_t pixels = std::ptrdiff_t{in.height} * in.width;
-  planes_.resize(pixels * 3);
-  for (std::ptrdiff_t i = 0; i < pixels; ++i) {
-    const std::ptrdiff_t from = camera.turn == Turn::half ? pixels - 1 - i : i;
-    for (int c = 0; c < 3; ++c) planes_[c * pixels + i] = in.data[3 * from + c];
+  FloatView in = camera_image;
+  if (camera.turn == Turn::half) {
+    const std::size_t size = static_cast<std::size_t>(in.height) * in.width * 3;
+    turned_values_.resize(size);
+    for (std::size_t i = 0; i < size; i += 3) {
+      std::copy_n(in.data + size - 3 - i, 3, turned_values_.data() + i);
+    }
+    in.data = turned_values_.data();
   }
   const bool boxed = rule_ != ResizeRule::squash_float;
   const Letterbox box = boxed ? letterbox(in.height, in.width, camera.height, camera.width)
                               : Letterbox{camera.height, camera.width, 0, 0};
-  const std::ptrdiff_t plane = std::ptrdiff_t{box.height} * box.width;
-  resized_.resize(plane * 3);
-  const FloatView planes{planes_.data(), in.height, in.width};
+  resized_.resize(static_cast<std::size_t>(box.height) * box.width * 3);
   const FloatSpan resized{resized_.data(), box.height, box.width};
-  boxed ? resizer_.resize_planes(planes, resized)
-        : resizer_.resize_planes_antialiased(planes, resized);
-  const bool dark = rule_ == ResizeRule::letterbox_float_dark;
-  const float low = dark ? -1.0f : 0.0f;
+  boxed ? resizer_.resize_floats(in, resized) : resizer_.resize_floats_antialiased(in, resized);
+  const float low = rule_ == ResizeRule::letterbox_float_dark ? -1.0f : 0.0f;
+  if (boxed) {
+    for (float& v : resized_) v = std::clamp(v, low, 1.0f);
+  }
   for (int y = 0; y < camera.height; ++y) {
     float* out = picture + (std::ptrdiff_t{camera.top + y} * layout.width + camera.left) * 3;
-    for (int x = 0; x < camera.width; ++x, out += 3) {
-      const int sy = y - box.top, sx = x - box.left;
-      const bool inside = sy >= 0 && sy < box.height && sx >= 0 && sx < box.width;
-      for (int c = 0; c < 3; ++c) {
-        out[c] = low;
-        if (!inside) continue;
-        const float v = resized_[c * plane + std::ptrdiff_t{sy} * box.width + sx];
-        out[c] = boxed ? std::clamp(v, low, 1.0f) : v;
-      }
-    }
+    std::fill_n(out, camera.width * 3, low);
+    if (y < box.top || y >= box.top + box.height) continue;
+    std::copy_n(resized_.data() + std::ptrdiff_t{y - box.top} * box.width * 3, box.width * 3,
+                out + box.left * 3);
   }
 }
 

@@ -27,7 +27,7 @@ class Composer {
   ResizeRule rule_;
   Resizer resizer_;
   std::vector<std::uint8_t> turned_, covered_;
-  std::vector<float> planes_, resized_;
+  std::vector<float> turned_values_, resized_;
 };
 
 bool is_float(ResizeRule rule);

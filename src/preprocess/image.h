@@ -15,7 +15,7 @@ struct ImageView {
   const std::uint8_t* row(int y) const { return data + y * stride; }
 };
 
-// Dense f32 [3, height, width] or, where said, [height, width, 3]. Never owns.
+// Dense f32 [height, width, 3]. Never owns.
 struct FloatView {
   const float* data = nullptr;
   int height = 0, width = 0;

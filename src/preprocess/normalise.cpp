@@ -46,7 +46,7 @@ Terms added_terms(Scaling scaling, double low, double high, double mean, double 
 
 Normaliser::Normaliser(const Statistics& statistics, const Normalisation& rule, int width)
     : scaling_(rule.scaling), formula_(rule.formula), clamp_(rule.clamp) {
-  if (scaling_ == Scaling::identity) return;
+  if (scaling_ == Scaling::identity || width == 0) return;
   const FeatureStatistics f = select(statistics, rule, width);
   const std::vector<double>& low = scaling_ == Scaling::min_max ? f.min : f.q01;
   const std::vector<double>& high = scaling_ == Scaling::min_max ? f.max : f.q99;

@@ -67,6 +67,19 @@ std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
   return filter;
 }
 
+// PyTorch's source position without antialias.
+struct Lerp {
+  int i0, i1;
+  float f;
+};
+
+Lerp lerp_at(int i, int inputs, int outputs) {
+  const float scale = static_cast<float>(inputs) / static_cast<float>(outputs);
+  const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
+  const int i0 = std::min(static_cast<int>(at), inputs - 1);
+  return {i0, std::min(i0 + 1, inputs - 1), at - static_cast<float>(i0)};
+}
+
 bool has_avx2() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx2");
@@ -80,7 +93,8 @@ bool has_avx2() {
 struct Resizer::State {
   std::vector<std::unique_ptr<Filter>> filters;
   std::vector<std::uint8_t> rows;
-  std::vector<float> planes;
+  std::vector<float> narrow;
+  std::vector<Lerp> across;
   bool avx2 = has_avx2();
 
   const Filter& filter(int inputs, int outputs) {
@@ -136,35 +150,19 @@ void Resizer::resize(const ImageView& in, int height, int width, std::uint8_t* o
   }
 }
 
-namespace {
-
-// PyTorch's source position without antialias.
-struct Lerp {
-  int i0, i1;
-  float f;
-};
-
-Lerp lerp_at(int i, int inputs, int outputs) {
-  const float scale = static_cast<float>(inputs) / static_cast<float>(outputs);
-  const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
-  const int i0 = std::min(static_cast<int>(at), inputs - 1);
-  return {i0, std::min(i0 + 1, inputs - 1), at - static_cast<float>(i0)};
-}
-
-}  // namespace
-
-void Resizer::resize_planes(const FloatView& in, const FloatSpan& out) {
-  const float* plane = in.data;
+void Resizer::resize_floats(const FloatView& in, const FloatSpan& out) {
+  std::vector<Lerp>& across = state_->across;
+  across.resize(out.width);
+  for (int x = 0; x < out.width; ++x) across[x] = lerp_at(x, in.width, out.width);
   float* to = out.data;
-  for (int c = 0; c < 3; ++c, plane += std::ptrdiff_t{in.height} * in.width) {
-    for (int y = 0; y < out.height; ++y) {
-      const Lerp v = lerp_at(y, in.height, out.height);
-      const float* a = plane + std::ptrdiff_t{v.i0} * in.width;
-      const float* b = plane + std::ptrdiff_t{v.i1} * in.width;
-      for (int x = 0; x < out.width; ++x) {
-        const Lerp h = lerp_at(x, in.width, out.width);
-        const float top = (1 - h.f) * a[h.i0] + h.f * a[h.i1];
-        const float bottom = (1 - h.f) * b[h.i0] + h.f * b[h.i1];
+  for (int y = 0; y < out.height; ++y) {
+    const Lerp v = lerp_at(y, in.height, out.height);
+    const float* a = in.data + std::ptrdiff_t{v.i0} * in.width * 3;
+    const float* b = in.data + std::ptrdiff_t{v.i1} * in.width * 3;
+    for (const Lerp& h : across) {
+      for (int c = 0; c < 3; ++c) {
+        const float top = (1 - h.f) * a[3 * h.i0 + c] + h.f * a[3 * h.i1 + c];
+        const float bottom = (1 - h.f) * b[3 * h.i0 + c] + h.f * b[3 * h.i1 + c];
         *to++ = (1 - v.f) * top + v.f * bottom;
       }
     }
@@ -182,27 +180,25 @@ float weighted(const float* p, std::ptrdiff_t step, const float* w, int count) {
 
 }  // namespace
 
-void Resizer::resize_planes_antialiased(const FloatView& in, const FloatSpan& out) {
+void Resizer::resize_floats_antialiased(const FloatView& in, const FloatSpan& out) {
   const Filter& across = state_->filter(in.width, out.width);
   const Filter& down = state_->filter(in.height, out.height);
-  std::vector<float>& narrow = state_->planes;
-  narrow.resize(static_cast<std::size_t>(in.height) * out.width);
-  const float* plane = in.data;
+  const std::ptrdiff_t row = std::ptrdiff_t{out.width} * 3;
+  std::vector<float>& narrow = state_->narrow;
+  narrow.resize(static_cast<std::size_t>(in.height * row));
+  for (int y = 0; y < in.height; ++y) {
+    const float* from = in.data + std::ptrdiff_t{y} * in.width * 3;
+    for (int x = 0; x < row; ++x) {
+      const float* w = &across.weight[std::size_t(x / 3) * across.width];
+      narrow[y * row + x] =
+          weighted(from + 3 * across.first[x / 3] + x % 3, 3, w, across.count[x / 3]);
+    }
+  }
   float* to = out.data;
-  for (int c = 0; c < 3; ++c, plane += std::ptrdiff_t{in.height} * in.width) {
-    for (int y = 0; y < in.height; ++y) {
-      const float* row = plane + std::ptrdiff_t{y} * in.width;
-      for (int x = 0; x < out.width; ++x) {
-        narrow[static_cast<std::size_t>(y) * out.width + x] =
-            weighted(row + across.first[x], 1, &across.weight[std::size_t(x) * across.width],
-                     across.count[x]);
-      }
-    }
-    for (int y = 0; y < out.height; ++y) {
-      const float* top = narrow.data() + std::ptrdiff_t{down.first[y]} * out.width;
-      const float* w = &down.weight[std::size_t(y) * down.width];
-      for (int x = 0; x < out.width; ++x) *to++ = weighted(top + x, out.width, w, down.count[y]);
-    }
+  for (int y = 0; y < out.height; ++y) {
+    const float* top = narrow.data() + down.first[y] * row;
+    const float* w = &down.weight[std::size_t(y) * down.width];
+    for (int x = 0; x < row; ++x) *to++ = weighted(top + x, row, w, down.count[y]);
   }
 }
 

@@ -23,10 +23,10 @@ class Resizer {
   void resize(const ImageView& in, int height, int width, std::uint8_t* out,
               std::ptrdiff_t out_stride);
 
-  // f32 planes [3, h, w] by PyTorch's interpolate(bilinear, align_corners false), without and with
+  // f32 [h, w, 3] by PyTorch's interpolate(bilinear, align_corners false), without and with
   // antialias.
-  void resize_planes(const FloatView& in, const FloatSpan& out);
-  void resize_planes_antialiased(const FloatView& in, const FloatSpan& out);
+  void resize_floats(const FloatView& in, const FloatSpan& out);
+  void resize_floats_antialiased(const FloatView& in, const FloatSpan& out);
 
  private:
   struct State;

@@ -227,14 +227,15 @@ TEST(Resize, float_bilinear_has_no_antialias) {
   const int h = 37, w = 53, th = 16, tw = 23;
   const auto in = golden::unit_values("float", std::size_t(h) * w * 3);
   std::vector<float> out(std::size_t(th) * tw * 3);
-  Resizer().resize_planes({in.data(), h, w}, {out.data(), th, tw});
+  Resizer().resize_floats({in.data(), h, w}, {out.data(), th, tw});
   for (int c = 0; c < 3; ++c) {
-    const std::vector<float> plane(in.begin() + c * h * w, in.begin() + (c + 1) * h * w);
+    std::vector<float> plane;
+    for (std::size_t i = c; i < in.size(); i += 3) plane.push_back(in[i]);
     for (int y = 0; y < th; ++y) {
       for (int x = 0; x < tw; ++x) {
         const double want =
             bilinear_at(plane, h, w, (y + 0.5) * h / th - 0.5, (x + 0.5) * w / tw - 0.5);
-        EXPECT_NEAR(out[(c * th + y) * tw + x], want, 1e-4);
+        EXPECT_NEAR(out[(y * tw + x) * 3 + c], want, 1e-4);
       }
     }
   }
@@ -244,12 +245,11 @@ TEST(Resize, antialiased_floats_follow_the_byte_filter) {
   const int h = 64, w = 48;
   const auto bytes = byte_values("antialiased", std::size_t(h) * w * 3);
   const auto small = placed(ResizeRule::squash, view(bytes, h, w), 20, 24);
-  std::vector<float> planes(bytes.size()), out(20 * 24 * 3);
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    planes[(i % 3) * h * w + i / 3] = bytes[i] / 255.0f;
-  Resizer().resize_planes_antialiased({planes.data(), h, w}, {out.data(), 20, 24});
-  for (int i = 0; i < 20 * 24 * 3; ++i) {  // two roundings to bytes apart
-    EXPECT_NEAR(out[(i % 3) * 480 + i / 3] * 255.0f, small[i], 1.01);
+  std::vector<float> values(bytes.size()), out(20 * 24 * 3);
+  for (std::size_t i = 0; i < bytes.size(); ++i) values[i] = bytes[i] / 255.0f;
+  Resizer().resize_floats_antialiased({values.data(), h, w}, {out.data(), 20, 24});
+  for (std::size_t i = 0; i < out.size(); ++i) {  // two roundings to bytes apart
+    EXPECT_NEAR(out[i] * 255.0f, small[i], 1.01);
   }
 }
 

@@ -191,6 +191,7 @@ std::vector<Degenerate> degenerate_dimensions(const Statistics& statistics,
                                               const Contract& contract) {
   std::vector<Degenerate> out;
   const auto look = [&](const char* vector, const Normalisation& normalisation, int width) {
+    if (width == 0) return;
     const FeatureStatistics f = select(statistics, normalisation, width);
     for (int i = 0; i < width; ++i) {
       double range = 1;
