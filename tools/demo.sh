@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What tendon does, in a minute: one recorded case of the original code, then a small synthetic
-# checkpoint run on the two pictures of the repository.
+# What tendon does, in a minute: one recorded case of the original code, a small synthetic checkpoint
+# run on the two pictures of the repository, then a trained policy that moves a simulated arm.
 #   tools/demo.sh BUILD
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,3 +28,17 @@ show "$tendon" run "$model" \
 
 printf '\nThe chunk, drawn per action dimension: %s\n' "$plot"
 echo "The weights are generated: the actions are computed as in a trained policy, but mean nothing."
+
+step "4. A trained policy picks up three blocks by name"
+if ! "$tendon" rollout --help | grep -q -- --record; then
+  "$tendon" rollout assets/pick_block || true  # says what this build lacks and how to get it
+  exit
+fi
+show "$tendon" rollout assets/pick_block --episodes 3 --prompt 'pick up the red block' \
+  --prompt 'pick up the green block' --prompt 'pick up the blue block' \
+  --record "$build/demo/pick_block.png" --record-episodes 3
+
+step "5. Twenty episodes"
+show "$tendon" rollout assets/pick_block --episodes 20
+
+printf '\nThe three blocks, seen by the robot: %s\n' "$build/demo/pick_block.png"

@@ -1,0 +1,48 @@
+// The demo policy drives the simulated arm: the whole chain from pictures to a lifted block.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "sim/rollout.h"
+#include "tendon/tendon.h"
+
+namespace tendon {
+namespace {
+
+sim::RolloutResult run(const char* dtype, sim::RolloutOptions options) {
+  LoadOptions how;
+  how.dtype = dtype;
+  Policy policy = load(std::string(TENDON_ASSETS_DIR) + "/pick_block", how);
+  const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& call,
+                                     Chunk& chunk) { return policy.infer(seen, call, chunk); };
+  options.seed = 77;
+  return sim::rollout(infer, options);
+}
+
+TEST(PickBlock, LiftsTheBlockThatThePromptNames) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    const sim::RolloutResult result = run(dtype, {.episodes = 5});
+    EXPECT_EQ(result.successes(), 5) << dtype;
+    EXPECT_LT(result.mean_ticks(), 60) << dtype;
+  }
+}
+
+TEST(PickBlock, FollowsThePromptAndNotTheScene) {
+  const sim::RolloutResult result =
+      run("f32", {.episodes = 4, .prompts = {"pick up the {other} block"}});
+  EXPECT_EQ(result.successes(), 4);
+  EXPECT_EQ(result.originals(), 0);
+}
+
+TEST(PickBlock, LiftsNothingWithBlackPictures) {
+  const sim::RolloutResult result = run("f32", {.episodes = 2, .blanked = {true, true}});
+  EXPECT_EQ(result.successes() + result.others(), 0);
+}
+
+TEST(PickBlock, DrivesToTheSameBitsAgain) {
+  const sim::RolloutOptions options = {.episodes = 2};
+  EXPECT_EQ(run("bf16", options).fingerprint, run("bf16", options).fingerprint);
+}
+
+}  // namespace
+}  // namespace tendon
