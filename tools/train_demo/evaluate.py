@@ -57,7 +57,7 @@ def judge(args, folder):
     print(f"{folder}: {args.episodes} episodes a row, {args.dtype or 'as stored'}")
     print(LABEL.format("condition", "named", "other", "drawn", "95 % interval", "ticks", "p50 ms"))
     for name, options in SUITES[args.suite].items():
-        common = ["--episodes", str(args.episodes), "--seed", str(args.seed)]
+        common = ["--task", args.task, "--episodes", str(args.episodes), "--seed", str(args.seed)]
         if args.dtype:
             common += ["--dtype", args.dtype]
         results[name] = rollout(args.tendon, folder, [*common, *options])
@@ -72,6 +72,7 @@ def main():
     parser.add_argument("tendon", type=pathlib.Path)
     parser.add_argument("folders", type=pathlib.Path, nargs="+")
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="", choices=["", "f32", "bf16"])
     parser.add_argument("--suite", default="choose", choices=list(SUITES))

@@ -35,6 +35,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--generator", type=pathlib.Path, required=True, help="demo_data")
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--episodes", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=120, help="of each training")
     parser.add_argument("--iterations", type=int, default=0, help="at most; 0: only --seconds")
@@ -171,8 +172,8 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     if args.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    subprocess.run([str(args.generator), "--out", str(args.out / "data"), "--episodes",
-                    str(args.episodes)], check=True)
+    subprocess.run([str(args.generator), "--task", args.task, "--out", str(args.out / "data"),
+                    "--episodes", str(args.episodes)], check=True)
     dims = pi05.Dims()
     frames = Frames(args.out / "data", dims.horizon)
     say(len(frames), "frames of", args.episodes, "episodes")
