@@ -42,7 +42,7 @@ void limit_scores(const AttentionTile& t, std::int64_t panel) {
   }
 }
 
-// Scores to weights, 1 for the greatest so far, 1.2e-38 for those that are not seen; peak and total
+// Scores to weights, 1 for the greatest so far, 1.8e-35 for those that are not seen; peak and total
 // of W lanes move on. What was summed before is to be multiplied by the result.
 TENDON_INLINE F weigh(float* scores, std::int64_t keys, float* peak, float* total) {
   const F old = load(peak);
@@ -81,6 +81,27 @@ void attend(const AttentionTile& t) {
     }
     multiply_column(t.v, 1, Grouped{t.v_row}, {t.scores, sum_panel, kColumns, t.keys, false},
                     t.head_width);
+  }
+}
+
+// Parts 1 .. count - 1 into part 0, all of them states of the same panel of queries.
+void merge_parts(const AttentionPart* parts, std::int64_t count, std::int64_t head_width) {
+  for (int j = 0; j < kColumns; j += W) {
+    F top = load(parts[0].peak + j);
+    for (std::int64_t p = 1; p < count; ++p) top = larger(load(parts[p].peak + j), top);
+    const F base = top == splat(kNoScore) ? F{} : top;
+    F total{};
+    for (std::int64_t p = 0; p < count; ++p) {
+      const F factor = exponential_below_zero(load(parts[p].peak + j) - base);
+      total += load(parts[p].total + j) * factor;
+      float* to = parts[0].sum + j;
+      const float* from = parts[p].sum + j;
+      for (std::int64_t d = 0; d < head_width * kColumns; d += kColumns) {
+        const F scaled = load(from + d) * factor;
+        store(to + d, p == 0 ? scaled : load(to + d) + scaled);
+      }
+    }
+    store(parts[0].total + j, total);
   }
 }
 

@@ -18,15 +18,21 @@ struct Piece {
   std::int64_t keys(std::int64_t b) const { return length ? length[b] : k.shape()[1]; }
 };
 
+// Splitting the keys of a task further gains nothing: it is under 10 us of work, or many threads.
+constexpr int kMostKeyParts = 16;
+
 // One thread's memory.
 struct Work {
-  float *q, *k, *v, *scores, *sum, *peak, *total, *rows;
+  float *q, *k, *v, *scores, *rows;
   const float** bias;
   std::int32_t* limit;
 };
 
+std::int64_t tiles_of(std::int64_t keys) { return (keys + kKeys - 1) / kKeys; }
+
 struct Task {
   std::int64_t b, head, first, rows;  // rows [first, first + rows) of the G * S of a key head
+  int key_part;                       // of key_parts_
 };
 
 class Attention : public Step {
@@ -36,13 +42,17 @@ class Attention : public Step {
 
  private:
   Work make_work(Planner& planner) const;
-  void attend(const Task& task, const Work& w) const noexcept;
+  void split_work(std::int64_t heads);
+  Task task(std::int64_t group, int key_part) const;
+  void attend(const Task& task, const Work& w, const AttentionPart& state) const noexcept;
   void attend_piece(const Task& task, std::size_t piece, AttentionTile tile,
                     const Work& w) const noexcept;
+  void merge(std::int64_t group, std::int64_t panel, const Work& w) const noexcept;
   void load_queries(const Task& task, const Work& w) const noexcept;
   void widen(const View& from, const Task& task, Range keys, float* to) const noexcept;
   bool limit(const Task& task, Range keys, const Work& w) const noexcept;
-  void store(const Task& task, const Work& w) const noexcept;
+  void store_panel(const Task& task, std::int64_t panel, const AttentionPart& state,
+                   const Work& w) const noexcept;
   std::int64_t head_of(const Task& t, std::int64_t row) const {
     return t.head * group_ + row % group_;
   }
@@ -61,7 +71,10 @@ class Attention : public Step {
   const Kernels* kernels_;
   int threads_;
   std::int64_t group_, width_, pitch_, lanes_;
-  std::vector<Work> work_;
+  std::int64_t row_parts_ = 1;  // of the queries of a key head
+  int key_parts_ = 1;
+  std::vector<Work> work_;             // of each thread
+  std::vector<AttentionPart> states_;  // of each thread; of each task where keys are split
   std::atomic<std::int64_t> next_{0};
 };
 
@@ -84,14 +97,32 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   const std::int64_t key_heads = pieces_[0].k.shape()[2];
   group_ = q_.shape()[2] / key_heads;
   threads_ = planner.threads(4.0 * static_cast<double>(q_.rows() * width_) * keys);
+  split_work(q_.shape()[0] * key_heads);
+  const std::int64_t tasks = q_.shape()[0] * key_heads * row_parts_ * key_parts_;
+  for (int t = 0; t < threads_; ++t) work_.push_back(make_work(planner));
+  for (std::int64_t i = 0; i < (key_parts_ > 1 ? tasks : threads_); ++i) {
+    states_.push_back({planner.scratch_of<float>(lanes_), planner.scratch_of<float>(lanes_),
+                       planner.scratch_of<float>(width_ * lanes_)});
+  }
+}
+
+// Queries first, in parts of 64 and more; keys too where that leaves threads idle (a few action
+// tokens on one key head).
+void Attention::split_work(std::int64_t heads) {
   const std::int64_t columns = kernels_->panel_columns;
   const std::int64_t panels = (group_ * q_.shape()[1] + columns - 1) / columns;
-  const std::int64_t heads = q_.shape()[0] * key_heads;
   const std::int64_t most = std::clamp<std::int64_t>(kLaneFloats / width_, 96, kMostLanes);
-  std::int64_t parts = std::max<std::int64_t>(1, (panels * columns + most - 1) / most);
-  while (threads_ > 1 && heads * parts < 2 * threads_ && parts < panels) ++parts;
-  lanes_ = (panels + parts - 1) / parts * columns;
-  for (int t = 0; t < threads_; ++t) work_.push_back(make_work(planner));
+  row_parts_ = std::max<std::int64_t>(1, (panels * columns + most - 1) / most);
+  while (heads * row_parts_ < threads_ && panels / (row_parts_ + 1) * columns >= 64) ++row_parts_;
+  lanes_ = (panels + row_parts_ - 1) / row_parts_ * columns;
+  row_parts_ = (panels * columns + lanes_ - 1) / lanes_;
+  const std::int64_t groups = heads * row_parts_;
+  const bool balanced = groups % threads_ == 0 && panels % row_parts_ == 0;
+  if (balanced || groups >= 2 * threads_) return;
+  std::int64_t tiles = 0;
+  for (std::size_t i = 0; i <= last_; ++i) tiles += tiles_of(pieces_[i].k.shape()[1]);
+  const std::int64_t wanted = (4 * threads_ + groups - 1) / groups;
+  key_parts_ = static_cast<int>(std::min<std::int64_t>({wanted, tiles, kMostKeyParts}));
 }
 
 Work Attention::make_work(Planner& planner) const {
@@ -101,9 +132,6 @@ Work Attention::make_work(Planner& planner) const {
   w.k = planner.scratch_of<float>(kKeys * pitch_);
   w.v = planner.scratch_of<float>(kKeys * pitch_);
   w.scores = planner.scratch_of<float>(kKeys * columns);
-  w.sum = planner.scratch_of<float>(width_ * lanes_);
-  w.peak = planner.scratch_of<float>(lanes_);
-  w.total = planner.scratch_of<float>(lanes_);
   w.rows = planner.scratch_of<float>(columns * pitch_);
   w.bias = planner.scratch_of<const float*>(lanes_);
   w.limit = planner.scratch_of<std::int32_t>(lanes_);
@@ -152,7 +180,9 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
   const Piece& p = pieces_[piece];
   const std::int64_t count = p.keys(t.b);
   const bool biased = piece == 0 && score_bias_;
-  for (std::int64_t key = 0; key < count; key += kKeys) {
+  const Range tiles = part(tiles_of(count), t.key_part, key_parts_);
+  for (std::int64_t key = tiles.begin * kKeys; key < std::min(count, tiles.end * kKeys);
+       key += kKeys) {
     const Range keys{key, std::min(count, key + kKeys)};
     tile.limit = nullptr;
     if (piece == last_ && !visible_.empty()) {
@@ -173,38 +203,52 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
   }
 }
 
-void Attention::store(const Task& t, const Work& w) const noexcept {
+void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPart& state,
+                            const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
-  for (std::int64_t panel = 0; panel < t.rows; panel += columns) {
-    kernels_->from_lanes(w.sum + panel * width_, width_, pitch_, w.rows);
-    for (std::int64_t lane = panel; lane < std::min(t.rows, panel + columns); ++lane) {
-      float* row = w.rows + (lane - panel) * pitch_;
-      // A lane that saw a key has a weight of 1 among the others.
-      kernels_->scale(row, w.total[lane] > 0.5f ? 1.0f / w.total[lane] : 0.0f, width_);
-      kernels_->store(out_.dtype(), row, width_, out_.row(place(t, lane)));
-    }
+  kernels_->from_lanes(state.sum + panel * width_, width_, pitch_, w.rows);
+  for (std::int64_t lane = panel; lane < std::min(t.rows, panel + columns); ++lane) {
+    float* row = w.rows + (lane - panel) * pitch_;
+    // A lane that saw a key has a weight of 1 among the others.
+    kernels_->scale(row, state.total[lane] > 0.5f ? 1.0f / state.total[lane] : 0.0f, width_);
+    kernels_->store(out_.dtype(), row, width_, out_.row(place(t, lane)));
   }
 }
 
-void Attention::attend(const Task& t, const Work& w) const noexcept {
+void Attention::attend(const Task& t, const Work& w, const AttentionPart& state) const noexcept {
   load_queries(t, w);
-  std::fill_n(w.sum, width_ * lanes_, 0.0f);
-  std::fill_n(w.peak, lanes_, -__builtin_inff());
-  std::fill_n(w.total, lanes_, 0.0f);
+  std::fill_n(state.sum, width_ * lanes_, 0.0f);
+  std::fill_n(state.peak, lanes_, -__builtin_inff());
+  std::fill_n(state.total, lanes_, 0.0f);
+  const std::int64_t columns = kernels_->panel_columns;
   AttentionTile tile;
   tile.q = w.q;
   tile.k = w.k;
   tile.v = w.v;
   tile.k_row = tile.v_row = pitch_;
   tile.head_width = width_;
-  tile.lanes =
-      (t.rows + kernels_->panel_columns - 1) / kernels_->panel_columns * kernels_->panel_columns;
+  tile.lanes = (t.rows + columns - 1) / columns * columns;
   tile.scores = w.scores;
-  tile.peak = w.peak;
-  tile.total = w.total;
-  tile.sum = w.sum;
+  tile.peak = state.peak;
+  tile.total = state.total;
+  tile.sum = state.sum;
   for (std::size_t piece = 0; piece <= last_; ++piece) attend_piece(t, piece, tile, w);
-  store(t, w);
+}
+
+void Attention::merge(std::int64_t group, std::int64_t panel, const Work& w) const noexcept {
+  AttentionPart parts[kMostKeyParts];
+  for (int i = 0; i < key_parts_; ++i) {
+    const AttentionPart& s = states_[static_cast<std::size_t>(group * key_parts_ + i)];
+    parts[i] = {s.peak + panel, s.total + panel, s.sum + panel * width_};
+  }
+  kernels_->merge_parts(parts, key_parts_, width_);
+  store_panel(task(group, 0), panel, states_[static_cast<std::size_t>(group * key_parts_)], w);
+}
+
+Task Attention::task(std::int64_t group, int key_part) const {
+  const std::int64_t heads = pieces_[0].k.shape()[2], head = group / row_parts_;
+  const std::int64_t rows = group_ * q_.shape()[1], first = group % row_parts_ * lanes_;
+  return {head / heads, head % heads, first, std::min(lanes_, rows - first), key_part};
 }
 
 const char* Attention::run() noexcept {
@@ -214,16 +258,27 @@ const char* Attention::run() noexcept {
       if (n < 0 || n > pieces_[i].k.shape()[1]) return "length: more keys than there are";
     }
   }
-  const std::int64_t rows = group_ * q_.shape()[1], parts = (rows + lanes_ - 1) / lanes_;
-  const std::int64_t heads = pieces_[0].k.shape()[2], tasks = q_.shape()[0] * heads * parts;
+  const std::int64_t groups = q_.shape()[0] * pieces_[0].k.shape()[2] * row_parts_;
+  const std::int64_t columns = kernels_->panel_columns;
   next_.store(0, std::memory_order_relaxed);
-  on_threads(threads_, [&](int thread, int) {
+  on_threads(threads_, [&](int thread, int threads) {
+    const Work& w = work_[static_cast<std::size_t>(thread)];
     for (;;) {
       const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= tasks) break;
-      const std::int64_t first = i % parts * lanes_, head = i / parts;
-      attend({head / heads, head % heads, first, std::min(lanes_, rows - first)},
-             work_[static_cast<std::size_t>(thread)]);
+      if (i >= groups * key_parts_) break;
+      const Task t = task(i / key_parts_, static_cast<int>(i % key_parts_));
+      const AttentionPart& state = states_[static_cast<std::size_t>(key_parts_ > 1 ? i : thread)];
+      attend(t, w, state);
+      for (std::int64_t p = 0; key_parts_ == 1 && p < t.rows; p += columns) {
+        store_panel(t, p, state, w);
+      }
+    }
+    if (key_parts_ == 1) return;
+    meet(threads);
+    const std::int64_t panels = lanes_ / columns;
+    for (std::int64_t i = thread; i < groups * panels; i += threads) {
+      const std::int64_t panel = i % panels * columns;
+      if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
     }
   });
   return nullptr;

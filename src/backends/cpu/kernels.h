@@ -61,6 +61,11 @@ struct AttentionTile {
   float *peak = nullptr, *total = nullptr, *sum = nullptr;
 };
 
+// State of one panel of queries after some of the keys, see AttentionTile.
+struct AttentionPart {
+  float *peak = nullptr, *total = nullptr, *sum = nullptr;
+};
+
 struct Kernels {
   Isa isa = Isa::baseline;
   int width = 4, panel_columns = 8;
@@ -88,6 +93,8 @@ struct Kernels {
                      std::byte* panel);
   void (*multiply_tile)(const ProductTile& tile);
   void (*attend)(const AttentionTile& tile);
+  // The state after the keys of all `count` parts, into parts[0].
+  void (*merge_parts)(const AttentionPart* parts, std::int64_t count, std::int64_t head_width);
   // panel_columns rows, `pitch` apart, to [width][panel_columns] and back. Rows are read and
   // written up to the next multiple of `width` of a vector.
   void (*to_lanes)(const float* rows, std::int64_t pitch, std::int64_t width, float* panel);

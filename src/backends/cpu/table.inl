@@ -19,6 +19,7 @@ constexpr Kernels kTable{
     .pack_panel = pack_panel,
     .multiply_tile = multiply_tile,
     .attend = attend,
+    .merge_parts = merge_parts,
     .to_lanes = to_lanes,
     .from_lanes = from_lanes,
 };
