@@ -48,6 +48,8 @@ struct LoadOptions {
   std::string tokenizer;       // path; empty: in the checkpoint's folder
   std::string statistics;      // path; empty: in the checkpoint's folder
   std::string default_prompt;  // used where an observation has none
+  std::string context;         // file of text rows (.npy, .safetensors) used for every prompt
+  std::string text_cache;      // folder where text rows of encoded prompts are kept; empty: not kept
   std::string schedule;        // "exact" or "bf16" time steps; empty: the contract's
   int threads = 0;             // CPU threads; 0: all
   int batch = 1;               // observations a call of infer() takes

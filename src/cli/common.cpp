@@ -19,6 +19,9 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
   command.add_option("--schedule", o.schedule, "time steps, exact or bf16; absent: the contract's")
       ->check(CLI::IsMember({"exact", "bf16"}));
   command.add_option("--default-prompt", o.default_prompt, "where an observation has none");
+  command.add_option("--context", o.context,
+                     "file of text rows for every prompt (.npy, .safetensors)");
+  command.add_option("--text-cache", o.text_cache, "folder for text rows of encoded prompts");
   command.add_flag("--truncate-prompt", o.truncate_prompt, "cut a prompt over capacity");
   command.add_option("--max-steps", o.max_steps, "most denoising steps of a call");
   command.add_option("--threads", o.threads, "CPU threads; 0: all");

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/json_file.h"
 #include "engine/backends.h"
+#include "engine/text_rows.h"
 #include "preprocess/contract_source.h"
 #include "preprocess/tokenizer.h"
 
@@ -73,6 +75,45 @@ std::vector<NamedArray> read_arrays(const std::filesystem::path& file) {
   return all;
 }
 
+// All files of a family: the tensors named "part:.." beside "policy:" lie in part.safetensors, or
+// in the folder `part`.
+Checkpoint open_weights(Safetensors policy, const Family& f, const std::filesystem::path& folder) {
+  std::set<std::string> parts;
+  for (const TensorSpec& t : f.tensors(f.mini_dims())) {
+    if (const auto colon = t.name.find(':'); colon != std::string::npos) {
+      parts.insert(t.name.substr(0, colon));
+    }
+  }
+  if (parts.empty()) return Checkpoint(std::move(policy), f.name_rules);
+  Checkpoint all;
+  all.merge(Checkpoint(std::move(policy), f.name_rules), "policy:");
+  parts.erase("policy");
+  for (const std::string& part : parts) {
+    for (const auto& path : {folder / (part + ".safetensors"), folder / part}) {
+      if (!std::filesystem::exists(path)) continue;
+      all.merge(Checkpoint(Safetensors::open(path), f.name_rules), part + ":");
+      break;
+    }
+  }
+  return all;
+}
+
+// Null where the model takes tokens.
+std::unique_ptr<TextRows> text_rows(const Source& source, const LoadOptions& options) {
+  const Family& f = *source.family;
+  if (f.make_text_encoder == nullptr) return nullptr;
+  TextRowsParts parts;
+  if (source.checkpoint.has(f.text_mark)) {
+    parts.encoder = f.make_text_encoder(source.dims, source.dtype, source.checkpoint);
+    parts.backend = make_backend(options.device);
+  }
+  parts.encoder_name = source.checkpoint.fingerprint() + " " + std::string(name(source.dtype));
+  parts.file = options.context;
+  parts.cache = options.text_cache;
+  parts.width = f.dimensions(source.dims).context_width;
+  return make_text_rows(std::move(parts));
+}
+
 }  // namespace
 
 Source open_source(const std::filesystem::path& path, const LoadOptions& options) {
@@ -84,15 +125,19 @@ Source open_source(const std::filesystem::path& path, const LoadOptions& options
   s.contract = resolve_contract(
       s.folder, {.asked = options.contract, .model = seen ? std::string(seen->name) : ""});
   s.family = &family(s.contract.model);
-  require(seen == nullptr || seen == s.family,
-          "{}: the weights are those of {}, the contract {} is for {}: pass --contract with one for {}",
-          path.string(), seen ? seen->name : "", s.contract.name, s.contract.model,
-          seen ? seen->name : "");
-  if (options.schedule == "exact") s.contract.schedule = TimeSchedule::exact;
-  else if (options.schedule == "bf16") s.contract.schedule = TimeSchedule::bf16;
-  else require(options.schedule.empty(), "schedule \"{}\": exact or bf16 is wanted", options.schedule);
+  require(
+      seen == nullptr || seen == s.family,
+      "{}: the weights are those of {}, the contract {} is for {}: pass --contract with one for {}",
+      path.string(), seen ? seen->name : "", s.contract.name, s.contract.model,
+      seen ? seen->name : "");
+  if (options.schedule == "exact")
+    s.contract.schedule = TimeSchedule::exact;
+  else if (options.schedule == "bf16")
+    s.contract.schedule = TimeSchedule::bf16;
+  else
+    require(options.schedule.empty(), "schedule \"{}\": exact or bf16 is wanted", options.schedule);
   s.statistics = resolve_statistics(s.folder, s.contract, options.statistics, read_arrays);
-  s.checkpoint = Checkpoint(std::move(files), s.family->name_rules);
+  s.checkpoint = open_weights(std::move(files), *s.family, s.folder);
   if (s.family->define_tensors) s.family->define_tensors(s.checkpoint);
   s.dims = s.family->dims_of(s.checkpoint, known_dims(s.folder, s.contract));
   s.dtype = dtype_of(s.checkpoint, options.dtype);
@@ -131,16 +176,16 @@ Policy::Impl::Impl(Source source, const LoadOptions& options) : source_(std::mov
   const std::unique_ptr<Backend> backend = make_backend(options.device);
   PolicyParts parts;
   parts.default_prompt = options.default_prompt;
+  parts.text_rows = text_rows(source_, options);
   std::unique_ptr<Tokenizer> tokenizer;
   for (int b = 0; b < options.batch; ++b) {
-    tokenizer = load_tokenizer(options.tokenizer.empty() ? source_.folder
-                                                         : std::filesystem::path(options.tokenizer));
+    tokenizer = load_tokenizer(
+        options.tokenizer.empty() ? source_.folder : std::filesystem::path(options.tokenizer));
     info.tokenizer_sha256 = tokenizer->content_hash();
     parts.preprocessors.emplace_back(source_.contract, source_.statistics, std::move(tokenizer),
                                      PreprocessOptions{.truncate_prompt = options.truncate_prompt});
   }
-  Compiled compiled =
-      compile_model(source_, model_options(source_, options), options, *backend);
+  Compiled compiled = compile_model(source_, model_options(source_, options), options, *backend);
   parts.model = std::move(compiled.model);
   parts.executable = std::move(compiled.executable);
   core_ = std::make_unique<PolicyCore>(std::move(parts));
@@ -163,8 +208,8 @@ void Policy::Impl::describe(const Backend& backend) {
   }
   for (const Picture& picture : c.images.pictures) {
     for (const Camera& camera : picture.cameras) {
-      info.inputs.push_back({.key = camera.keys.front(), .slot = picture.slot,
-                             .required = camera.required});
+      info.inputs.push_back(
+          {.key = camera.keys.front(), .slot = picture.slot, .required = camera.required});
     }
   }
   for (const StatePart& part : c.robot_rules.state_sources.front()) {

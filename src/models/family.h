@@ -76,6 +76,7 @@ struct Family {
   // Null where the policy embeds its tokens itself. `checkpoint` outlives what is made.
   std::unique_ptr<TextEncoder> (*make_text_encoder)(const nlohmann::json& dims, DType working,
                                                     const Checkpoint& checkpoint) = nullptr;
+  std::string text_mark;  // a tensor that a checkpoint with the text encoder holds
   // `record` is the case's entry in the recording (camera_mask, steps, shift, pinned, ..).
   RecordedCall (*recorded_call)(const nlohmann::json& dims, const nlohmann::json& record,
                                 const RecordedInputs& inputs) = nullptr;

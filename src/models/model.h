@@ -120,6 +120,7 @@ class Model {
   struct Dimensions {
     int image_height = 0, image_width = 0;  // of one camera
     int camera_slots = 0, token_capacity = 0, horizon = 0, action = 0, state = 0;
+    int context_width = 0;  // of a text row, where ModelSample::context is wanted; 0: tokens are
   };
   virtual Dimensions dimensions() const = 0;
   virtual const ModelOptions& options() const = 0;

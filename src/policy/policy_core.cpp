@@ -65,7 +65,26 @@ Status PolicyCore::prepare(const Observation& observation, std::size_t index) no
   s.model.tokens = std::span<const std::int32_t>(s.prepared.tokens)
                        .first(static_cast<std::size_t>(s.prepared.token_count));
   s.model.state = s.prepared.state;
+  if (Status status = encode_text(s); !status.ok()) return status;
   input_.samples[index] = s.model;
+  return {};
+}
+
+// The rows of the last prompt stay.
+Status PolicyCore::encode_text(Sample& s) noexcept {
+  if (!parts_.text_rows) return {};
+  const std::span<const std::int32_t> ids = s.model.tokens;
+  if (s.context.empty() ||
+      !std::equal(ids.begin(), ids.end(), s.encoded.begin(), s.encoded.end())) {
+    try {
+      s.context = parts_.text_rows->rows(ids);
+      s.encoded.assign(ids.begin(), ids.end());
+    } catch (const std::exception& e) {
+      s.context.clear();
+      return Status(e.what());
+    }
+  }
+  s.model.context = s.context;
   return {};
 }
 
@@ -87,7 +106,9 @@ void PolicyCore::warm_up(double flops) {
   std::vector<float> pixels(static_cast<std::size_t>(dims_.image_height * dims_.image_width * 3));
   std::vector<float> state(static_cast<std::size_t>(dims_.state), 0.25f);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(dims_.token_capacity), 1);
+  std::vector<float> rows(tokens.size() * static_cast<std::size_t>(dims_.context_width));
   fill_gaussian(1, 0, pixels);
+  fill_gaussian(3, 0, rows);
   fill_gaussian(2, 0, noise_);
   input_.noise = noise_;
   input_.pinned = {};
@@ -101,6 +122,8 @@ void PolicyCore::warm_up(double flops) {
         sample.cameras.assign(static_cast<std::size_t>(dims_.camera_slots), nullptr);
         std::fill_n(sample.cameras.begin(), cameras, pixels.data());
         sample.tokens = std::span(tokens).first(static_cast<std::size_t>(bucket));
+        sample.context =
+            std::span(rows).first(static_cast<std::size_t>(bucket * dims_.context_width));
         sample.state = state;
       }
       status = parts_.model->run(input_, runner_, chunk_);

@@ -1,7 +1,9 @@
 // Observation in, chunk of robot actions out: preprocessing, the model's stages and the way back.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/model.h"
@@ -10,12 +12,21 @@
 
 namespace tendon {
 
+// Where the text rows of models that take rows instead of tokens come from.
+class TextRows {
+ public:
+  virtual ~TextRows() = default;
+  // [T, width] for T valid ids; a new prompt may take seconds. Throws Error.
+  virtual std::vector<float> rows(std::span<const std::int32_t> ids) = 0;
+};
+
 // What a policy is made of; the engine's loader puts it together.
 struct PolicyParts {
   std::vector<Preprocessor> preprocessors;  // one for each sample of a batch
   std::unique_ptr<Model> model;
   std::unique_ptr<Executable> executable;   // holds the model's traces
   std::string default_prompt;
+  std::unique_ptr<TextRows> text_rows;      // null where the model takes tokens
 };
 
 class PolicyCore {
@@ -41,9 +52,12 @@ class PolicyCore {
     PreparedInput prepared;
     std::vector<ImageInput> images;
     std::vector<VectorInput> vectors;
+    std::vector<std::int32_t> encoded;  // the ids that `context` belongs to
+    std::vector<float> context;
     ModelSample model;
   };
   Status prepare(const Observation& observation, std::size_t index) noexcept;
+  Status encode_text(Sample& sample) noexcept;
   Status finish(std::size_t index, Chunk& chunk) noexcept;
   double work(int cameras, int tokens) const;
   Status fill_noise(const InferOptions& options) noexcept;

@@ -36,7 +36,7 @@ const Key kKeys[] = {TENDON_KEY("image_height", "", image_height),
                      TENDON_KEY("proprio", "proprio_dim", state_dim),
                      TENDON_KEY("action", "action_dim", action_dim),
                      TENDON_KEY("horizon", "action_horizon", horizon),
-                     TENDON_KEY("umt5_vocab", "vocab", text.vocab),
+                     TENDON_KEY("vocab", "vocab", text.vocab),
                      TENDON_KEY("umt5_width", "dim", text.width),
                      TENDON_KEY("umt5_attention", "dim_attn", text.attention),
                      TENDON_KEY("umt5_ffn", "dim_ffn", text.ffn),
@@ -60,7 +60,7 @@ json mini_dims() {
   c.layers = 3, c.heads = 2;
   c.video = {"video", 192, 384}, c.action = {"action", 96, 256};
   c.text_width = 64, c.context_len = 24;
-  c.text = {.vocab = 300, .width = 64, .attention = 64, .ffn = 160, .heads = 4, .layers = 2};
+  c.text = {.vocab = 400, .width = 64, .attention = 64, .ffn = 160, .heads = 4, .layers = 2};
   return to_json(c);
 }
 
@@ -117,6 +117,8 @@ json dims_of(const Checkpoint& c, const json& known) {
 
 std::vector<TensorSpec> tensors(const json& dims) { return published_tensors(config_from(dims)); }
 
+Model::Dimensions dimensions(const json& dims) { return dimensions_of(config_from(dims)); }
+
 std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
   return make_model(config_from(dims), options, checkpoint);
 }
@@ -168,6 +170,17 @@ std::vector<NameRule> rules() {
 
 }  // namespace
 
+Model::Dimensions dimensions_of(const Config& c) {
+  return {.image_height = static_cast<int>(c.image_height),
+          .image_width = static_cast<int>(c.image_width),
+          .camera_slots = 1,
+          .token_capacity = static_cast<int>(c.context_len),
+          .horizon = static_cast<int>(c.horizon),
+          .action = static_cast<int>(c.action_dim),
+          .state = static_cast<int>(c.state_dim),
+          .context_width = static_cast<int>(c.text_width)};
+}
+
 Config config_from(const json& dims) {
   Config c;
   const json text = dims.value("text_encoder", json::object());
@@ -198,7 +211,9 @@ Family fastwam_family() {
   f.summary = "FastWAM: video expert as a world model, action expert attending to its keys";
   f.stages = {"text", "vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
+  f.dimensions = dimensions, f.usual_contract = "fastwam_libero";
   f.tensors = tensors, f.make = make, f.make_text_encoder = make_text;
+  f.text_mark = "text:norm.weight";
   f.recorded_call = recorded_call;
   f.unused = {"text:*", "vae:decoder.*", "vae:conv2.*", "vae:*.time_conv.*",
               "policy:mixtures.video.head.*"};

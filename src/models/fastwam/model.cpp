@@ -81,17 +81,6 @@ void FastWamModel::record(Program& program) {
   }
 }
 
-Model::Dimensions FastWamModel::dimensions() const {
-  const Config& c = config_;
-  return {.image_height = static_cast<int>(c.image_height),
-          .image_width = static_cast<int>(c.image_width),
-          .camera_slots = 1,
-          .token_capacity = static_cast<int>(c.context_len),
-          .horizon = static_cast<int>(c.horizon),
-          .action = static_cast<int>(c.action_dim),
-          .state = static_cast<int>(c.state_dim)};
-}
-
 std::vector<Model::StageTrace> FastWamModel::stages(int, int tokens, int steps) const {
   const auto at = static_cast<std::size_t>(nn::bucket_index(options_.token_buckets, tokens));
   return {{"text", text_[at], 1},

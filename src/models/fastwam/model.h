@@ -101,7 +101,7 @@ class FastWamModel final : public Model {
   Status prepare(int steps, StageRunner& runner) noexcept override;
   Status run(const ModelInput& input, StageRunner& runner,
              std::span<float> chunk) noexcept override;
-  Dimensions dimensions() const override;
+  Dimensions dimensions() const override { return dimensions_of(config_); }
   const ModelOptions& options() const override { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const override;
 

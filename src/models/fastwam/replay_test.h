@@ -72,9 +72,7 @@ class Session final : public StageObserver {
     auto program = std::make_unique<Program>();
     program->record_taps = plan_.taps;
     model_->record(*program);
-    const auto initial = program->initial;
     executable_ = backend()->compile(std::move(program), {});
-    for (const auto& [buffer, bytes] : initial) executable_->write(buffer, bytes);
   }
 
   static Checkpoint weights(const Plan& plan) {

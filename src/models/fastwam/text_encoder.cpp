@@ -153,10 +153,8 @@ class Umt5 final : public TextEncoder {
     program->record_taps = static_cast<bool>(observer);
     const Layer w = bind(i, static_cast<std::int64_t>(x.size()) / c_.width, *program);
     record(i, w, *program);
-    auto initial = program->initial;
     const auto executable = backend.compile(std::move(program), {});
     auto check = [](const Status& status) { require(status.ok(), "text: {}", status.message()); };
-    for (const auto& [buffer, bytes] : initial) check(executable->write(buffer, bytes));
     check(executable->write(w.in, std::as_bytes(std::span(x))));
     check(executable->run(0));
     check(executable->read(w.out, std::as_writable_bytes(std::span(x))));

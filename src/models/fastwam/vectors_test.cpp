@@ -25,7 +25,7 @@ Plan plan() {
       {"image", {64, 96}}, {"vae_width", 160},    {"layers", 2},          {"heads", 2},
       {"head_dim", 128},   {"video_hidden", 256}, {"video_ffn", 512},     {"action_hidden", 128},
       {"action_ffn", 256}, {"text_width", 64},    {"context_len", 16},    {"proprio", 8},
-      {"action", 7},       {"horizon", 32},       {"umt5_vocab", 64},     {"umt5_width", 64},
+      {"action", 7},       {"horizon", 32},       {"vocab", 64},     {"umt5_width", 64},
       {"umt5_heads", 4},   {"umt5_ffn", 96},      {"umt5_attention", 64}, {"umt5_layers", 2}};
   p.rule.laws = {{.glob = "*.bias", .amplitude = 0.1},
                  {.glob = "*modulation", .amplitude = 0.2},
