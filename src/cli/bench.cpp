@@ -39,7 +39,8 @@ Scene make_scene(const PolicyInfo& info, const Options& o) {
   int left = o.cameras;
   for (const PolicyInfo::Input& in : info.inputs) {
     if (in.size > 0) {
-      scene.seen.state.push_back({in.key, std::vector<double>(static_cast<std::size_t>(in.size), 0.1)});
+      scene.seen.state.push_back(
+          {in.key, std::vector<double>(static_cast<std::size_t>(in.size), 0.1)});
     } else if (in.required || left > 0) {
       auto& pixels = scene.pixels.emplace_back(static_cast<std::size_t>(kHeight) * kWidth * 3);
       for (std::size_t i = 0; i < pixels.size(); ++i) {
@@ -92,8 +93,8 @@ struct StageSum {
   double flops = 0, bytes = 0, floor = 0;
 };
 
-// Work of a stage and the least time this machine needs for it. Ops of few rows are held against the
-// rate that products of few rows reach here.
+// Work of a stage and the least time this machine needs for it. Ops of few rows are held against
+// the rate that products of few rows reach here.
 StageSum sum(const std::vector<StageProfile>& all, const std::string& stage,
              const DeviceLimits& limits) {
   StageSum s;
@@ -144,9 +145,14 @@ void print_ops(const std::vector<StageProfile>& profile, const DeviceLimits& lim
       continue;
     }
     for (const auto& r : rows) {
-      (*out)["ops"].push_back({{"stage", p.stage}, {"op", r.op}, {"label", r.label},
-                               {"count", r.count}, {"seconds", r.seconds}, {"flops", r.flops},
-                               {"bytes", r.bytes}, {"share", r.share()}});
+      (*out)["ops"].push_back({{"stage", p.stage},
+                               {"op", r.op},
+                               {"label", r.label},
+                               {"count", r.count},
+                               {"seconds", r.seconds},
+                               {"flops", r.flops},
+                               {"bytes", r.bytes},
+                               {"share", r.share()}});
     }
   }
 }
@@ -165,8 +171,8 @@ void run(const Options& o) {
   json* out = o.as_json ? &report : nullptr;
   if (out) {
     report = describe(info);
-    report["limits"] = {{"flops", limits.flops}, {"few_row_flops", limits.few_row_flops},
-                        {"bytes", limits.bytes}};
+    report["limits"] = {
+        {"flops", limits.flops}, {"few_row_flops", limits.few_row_flops}, {"bytes", limits.bytes}};
     report["first"] = timed.first;
   } else {
     print_info(info);
@@ -186,7 +192,8 @@ void run(const Options& o) {
 
 void add_bench(CLI::App& app, Context&) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bench", "latency per stage, and its distance to the limit");
+  CLI::App* command =
+      app.add_subcommand("bench", "latency per stage, and its distance to the limit");
   add_load_flags(*command, o->load);
   command->add_option("--cameras", o->cameras, "pictures given; 0: those that are required");
   command->add_option("--tokens", o->tokens, "about how many prompt tokens");

@@ -25,9 +25,12 @@ struct Options {
 
 std::string_view verdict(const GoldenResult& r) {
   switch (r.verdict) {
-    case GoldenResult::Verdict::passed: return "passed";
-    case GoldenResult::Verdict::skipped: return "skipped";
-    case GoldenResult::Verdict::failed: return "FAILED";
+    case GoldenResult::Verdict::passed:
+      return "passed";
+    case GoldenResult::Verdict::skipped:
+      return "skipped";
+    case GoldenResult::Verdict::failed:
+      return "FAILED";
   }
   return "";
 }
@@ -35,7 +38,8 @@ std::string_view verdict(const GoldenResult& r) {
 void print(const GoldenResult& r, int stages) {
   fmt::print("{:<8} {}/{} {} {} times, {} stages", verdict(r), r.file, r.name, r.dtype, r.schedule,
              r.stages.size());
-  if (!r.stages.empty()) fmt::print(", worst {:.3f} of its bound, median {:.3f}", r.worst, r.median);
+  if (!r.stages.empty())
+    fmt::print(", worst {:.3f} of its bound, median {:.3f}", r.worst, r.median);
   fmt::print("{}{}\n", r.reason.empty() ? "" : ": ", r.reason);
   std::vector<GoldenStage> worst = r.stages;
   std::stable_sort(worst.begin(), worst.end(),
@@ -87,12 +91,13 @@ void run_ops(const Options& o, Context& context) {
   measure::Table table({"stage", "worst op", "kind", "error", "bound"});
   for (const std::string& stage : order) {
     const OpCheck& c = worst.at(stage);
-    table.add({stage, c.label, c.op, fmt::format("{:.2e}", c.error), fmt::format("{:.0e}", c.bound)});
+    table.add(
+        {stage, c.label, c.op, fmt::format("{:.2e}", c.error), fmt::format("{:.0e}", c.bound)});
   }
   fmt::print("{}", table.str());
   if (first) {
-    fmt::print("{} ops compared; first over its bound: {} ({}), error {:.3e}, bound {:.0e}\n", count,
-               first->label, first->op, first->error, first->bound);
+    fmt::print("{} ops compared; first over its bound: {} ({}), error {:.3e}, bound {:.0e}\n",
+               count, first->label, first->op, first->error, first->bound);
     context.exit_code = 1;
   } else {
     fmt::print("{} ops compared, all within their bounds\n", count);
@@ -109,15 +114,20 @@ void add_check(CLI::App& app, Context& context) {
   command->get_option("MODEL")->required(false);
   command->add_option("--golden", o->golden, "folder of recordings; no MODEL then");
   command->add_option("--case", o->cases, "glob over case names, or FILE/CASE");
-  command->add_option("--stages", o->stages, "stages to list of each case, the worst first; -1: all");
+  command->add_option("--stages", o->stages,
+                      "stages to list of each case, the worst first; -1: all");
   command->add_option("--cameras", o->ops.cameras, "of the call whose ops are compared");
   command->add_option("--tokens", o->ops.tokens, "of that call");
-  command->footer("Example: tendon check --golden tests/golden --case 'pi05*/*' --dtype f32\n"
-                  "         tendon check build/mini_pi05 --dtype bf16");
+  command->footer(
+      "Example: tendon check --golden tests/golden --case 'pi05*/*' --dtype f32\n"
+      "         tendon check build/mini_pi05 --dtype bf16");
   command->callback([o, &context] {
-    if (!o->golden.empty()) run_golden(*o, context);
-    else if (!o->load.model.empty()) run_ops(*o, context);
-    else fail("check: a MODEL or --golden FOLDER is wanted");
+    if (!o->golden.empty())
+      run_golden(*o, context);
+    else if (!o->load.model.empty())
+      run_ops(*o, context);
+    else
+      fail("check: a MODEL or --golden FOLDER is wanted");
   });
 }
 

@@ -20,22 +20,25 @@ struct Options {
 void print_json(const Inspection& i) {
   nlohmann::json tensors = nlohmann::json::array(), traces = nlohmann::json::array();
   for (const auto& t : i.tensors) {
-    tensors.push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape},
-                       {"bytes", t.bytes}, {"used", t.used}});
+    tensors.push_back({{"name", t.name},
+                       {"dtype", t.dtype},
+                       {"shape", t.shape},
+                       {"bytes", t.bytes},
+                       {"used", t.used}});
   }
   for (const auto& t : i.traces) {
     traces.push_back({{"name", t.name}, {"ops", t.ops}, {"arena", t.arena}, {"flops", t.flops}});
   }
-  const nlohmann::json all = {{"family", i.family},
-                              {"contract", nlohmann::json::parse(i.contract_json)},
-                              {"dims", nlohmann::json::parse(i.dims_json)},
-                              {"dtype", i.dtype},
-                              {"weights_fingerprint", i.fingerprint},
-                              {"tensors", tensors},
-                              {"traces", traces},
-                              {"bytes", {{"weights", i.weights}, {"buffers", i.buffers},
-                                         {"arena", i.arena}}},
-                              {"degenerate_statistics", i.degenerate}};
+  const nlohmann::json all = {
+      {"family", i.family},
+      {"contract", nlohmann::json::parse(i.contract_json)},
+      {"dims", nlohmann::json::parse(i.dims_json)},
+      {"dtype", i.dtype},
+      {"weights_fingerprint", i.fingerprint},
+      {"tensors", tensors},
+      {"traces", traces},
+      {"bytes", {{"weights", i.weights}, {"buffers", i.buffers}, {"arena", i.arena}}},
+      {"degenerate_statistics", i.degenerate}};
   fmt::print("{}\n", all.dump(1));
 }
 
@@ -83,8 +86,10 @@ void add_inspect(CLI::App& app, Context&) {
   command->footer("Example: tendon inspect /models/pi05_libero --tensors");
   command->callback([o] {
     const Inspection i = inspect(o->load.model, o->load.options);
-    if (o->as_json) print_json(i);
-    else print_text(i, o->tensors);
+    if (o->as_json)
+      print_json(i);
+    else
+      print_text(i, o->tensors);
   });
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 using namespace tendon::cli;
 
-constexpr AddCommand kCommands[] = {add_run, add_synth,  add_inspect, add_check,
-                                  add_bench, add_models, add_contracts, add_rollout};
+constexpr AddCommand kCommands[] = {add_run,   add_synth,  add_inspect,   add_check,
+                                    add_bench, add_models, add_contracts, add_rollout};
 
 }  // namespace
 

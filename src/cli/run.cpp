@@ -79,8 +79,8 @@ void print_text(const Policy& policy, const Chunk& chunk) {
   for (int r = 0; r < chunk.horizon; ++r) {
     std::vector<std::string> cells = {std::to_string(r)};
     for (int d = 0; d < chunk.width; ++d) {
-      cells.push_back(fmt::format("{:.5f}", chunk.actions[static_cast<std::size_t>(
-                                                r * chunk.width + d)]));
+      cells.push_back(
+          fmt::format("{:.5f}", chunk.actions[static_cast<std::size_t>(r * chunk.width + d)]));
     }
     table.add(std::move(cells));
   }
@@ -93,9 +93,10 @@ void print_text(const Policy& policy, const Chunk& chunk) {
 }
 
 void write_plot(const Policy& policy, const Chunk& chunk, const Options& o) {
-  measure::Plot plot = measure::chunk_plot(
-      {.actions = chunk.actions, .width = chunk.width, .control_hz = policy.info().control_hz,
-       .names = {}});
+  measure::Plot plot = measure::chunk_plot({.actions = chunk.actions,
+                                            .width = chunk.width,
+                                            .control_hz = policy.info().control_hz,
+                                            .names = {}});
   plot.title = fmt::format("{}: {}", policy.info().contract, o.prompt);
   plot.subtitle = fmt::format("{} on {}, seed {}, {:.1f} ms", policy.info().dtype,
                               policy.info().device, o.seed, chunk.seconds * 1e3);

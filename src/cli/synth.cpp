@@ -51,8 +51,8 @@ void run(Options o) {
 
 void add_synth(CLI::App& app, Context&) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "synth", "write a complete checkpoint folder with generated weights");
+  CLI::App* command =
+      app.add_subcommand("synth", "write a complete checkpoint folder with generated weights");
   command->add_option("FAMILY", o->synth.family, "see `tendon models`")->required();
   command->add_option("--out", o->synth.folder, "the folder")->required();
   command->add_option("--size", o->size, "mini or full")->check(CLI::IsMember({"mini", "full"}));

@@ -33,7 +33,7 @@ struct GoldenResult {
   enum class Verdict { passed, failed, skipped };
   std::string file, name, family, dtype, schedule;
   Verdict verdict = Verdict::failed;
-  std::string reason;                  // of a skip or a failure
+  std::string reason;  // of a skip or a failure
   std::vector<GoldenStage> stages;
   std::vector<std::string> unmatched;  // recorded stages that the engine does not show
   double worst = 0, median = 0;        // ratios

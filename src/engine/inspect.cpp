@@ -34,11 +34,16 @@ std::size_t packed_bytes(const Weight& w) {
 
 std::string scaling_name(Scaling s) {
   switch (s) {
-    case Scaling::identity: return "identity";
-    case Scaling::mean_std: return "mean/std";
-    case Scaling::std_only: return "std";
-    case Scaling::min_max: return "min/max";
-    case Scaling::quantile: return "quantile";
+    case Scaling::identity:
+      return "identity";
+    case Scaling::mean_std:
+      return "mean/std";
+    case Scaling::std_only:
+      return "std";
+    case Scaling::min_max:
+      return "min/max";
+    case Scaling::quantile:
+      return "quantile";
   }
   return "";
 }

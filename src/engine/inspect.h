@@ -25,8 +25,8 @@ struct Inspection {
   };
   std::string family, contract, dtype, fingerprint;
   std::string contract_json, dims_json;
-  std::vector<TensorRow> tensors;   // sorted by name
-  std::vector<TraceRow> traces;     // every stage of every bucket
+  std::vector<TensorRow> tensors;                   // sorted by name
+  std::vector<TraceRow> traces;                     // every stage of every bucket
   std::size_t weights = 0, buffers = 0, arena = 0;  // bytes; weights as the working type holds them
   std::vector<std::string> degenerate;  // statistics whose range is too small to divide by
 };
@@ -59,7 +59,8 @@ struct OpCheck {
 struct OpCheckOptions {
   int cameras = 1, tokens = 16, steps = 2;
 };
-// `report` hears each op; ops in place whose operands a later op overwrites are left out. Throws Error.
+// `report` hears each op; ops in place whose operands a later op overwrites are left out. Throws
+// Error.
 void check_ops(const std::filesystem::path& path, const LoadOptions& options,
                const OpCheckOptions& what, const std::function<void(const OpCheck&)>& report);
 

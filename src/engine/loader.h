@@ -1,4 +1,5 @@
-// From a checkpoint folder to everything a policy is made of: what load(), inspect, check and bench share.
+// From a checkpoint folder to everything a policy is made of: what load(), inspect, check and bench
+// share.
 #pragma once
 
 #include <filesystem>

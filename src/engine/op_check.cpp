@@ -111,14 +111,14 @@ void check_ops(const std::filesystem::path& path, const LoadOptions& options,
   program->record_taps = true;
   model->record(*program);
   for (Trace& t : program->traces) tap_all(t);
-  const auto executable = make_backend(options.device)
-                              ->compile(std::move(program), {.threads = options.threads,
-                                                             .progress = options.progress});
+  const auto executable =
+      make_backend(options.device)
+          ->compile(std::move(program), {.threads = options.threads, .progress = options.progress});
   const Model::Dimensions d = model->dimensions();
   const auto count = [](auto n) { return static_cast<std::size_t>(n); };
   std::vector<float> pixels(count(d.image_height) * count(d.image_width) * 3);
-  std::vector<float> state(count(d.state)), noise(count(d.horizon) * count(d.action) *
-                                                  count(m.batch));
+  std::vector<float> state(count(d.state)),
+      noise(count(d.horizon) * count(d.action) * count(m.batch));
   std::vector<std::int32_t> tokens(count(what.tokens));
   fill_gaussian(1, 0, pixels);
   fill_gaussian(2, 0, state);
@@ -129,8 +129,11 @@ void check_ops(const std::filesystem::path& path, const LoadOptions& options,
   std::fill_n(sample.cameras.begin(), what.cameras, pixels.data());
   sample.tokens = tokens;
   sample.state = state;
-  ModelInput input{.samples = std::vector<ModelSample>(count(m.batch), sample), .noise = noise,
-                   .steps = what.steps, .shift = source.contract.shift, .pinned = {}};
+  ModelInput input{.samples = std::vector<ModelSample>(count(m.batch), sample),
+                   .noise = noise,
+                   .steps = what.steps,
+                   .shift = source.contract.shift,
+                   .pinned = {}};
   Checker checker(*executable, source.dtype, report);
   StageRunner runner(*executable, &checker);
   std::vector<float> chunk(noise.size());

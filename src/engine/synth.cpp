@@ -31,8 +31,7 @@ json dimensions(const Family& f, const SynthOptions& o, const json& overrides) {
 
 // The family's contract at these dimensions.
 Contract contract_for(const Family& f, const SynthOptions& o, const json& dims) {
-  Contract c =
-      builtin_contract(o.contract.empty() ? std::string(f.usual_contract) : o.contract);
+  Contract c = builtin_contract(o.contract.empty() ? std::string(f.usual_contract) : o.contract);
   require(c.model == f.name, "contract {} is for {}, not for {}", c.name, c.model, f.name);
   const Model::Dimensions d = f.dimensions(dims);
   c.horizon = d.horizon;
@@ -51,7 +50,8 @@ json feature_statistics(const std::string& feature, int width) {
   const std::uint64_t h = fnv1a64("statistics." + feature);
   json f;
   for (int i = 0; i < width; ++i) {
-    const double middle = 0.2 * unit_from_bits(synthetic_bits(h, static_cast<std::uint64_t>(2 * i)));
+    const double middle =
+        0.2 * unit_from_bits(synthetic_bits(h, static_cast<std::uint64_t>(2 * i)));
     const double half =
         0.6 + 0.4 * unit_from_bits(synthetic_bits(h, static_cast<std::uint64_t>(2 * i + 1)));
     f["mean"].push_back(middle);
@@ -81,7 +81,8 @@ void write_statistics(const std::filesystem::path& folder, const Contract& c) {
   if (c.state.formula == Formula::affine) {
     for (const auto& [feature, width] : widths) {
       const json plain = feature_statistics(feature, width);
-      for (const auto& [key, values] : plain.items()) all[feature]["default"]["global_" + key] = values;
+      for (const auto& [key, values] : plain.items())
+        all[feature]["default"]["global_" + key] = values;
     }
     write_file(folder / (c.name + "_dataset_stats.json"), all.dump(1));
     return;

@@ -41,8 +41,8 @@ int PrefixRows::max_rows() const {
 void PrefixRows::add_buffers(Program& program) {
   const std::int64_t batch = options_.batch, tokens = options_.token_buckets.back();
   const std::int64_t cameras = batch * options_.camera_counts.back(), rows = max_rows();
-  parts_ = program.add({"parts", options_.working,
-                        {cameras * layout_.image_rows + batch * tokens, layout_.width}});
+  parts_ = program.add(
+      {"parts", options_.working, {cameras * layout_.image_rows + batch * tokens, layout_.width}});
   ids_ = program.add({"ids", DType::i32, {batch, tokens}});
   packing_ = program.add({"packing", DType::i32, {batch, rows}});
   positions_ = program.add({"prefix_positions", DType::i32, {batch, rows}});
@@ -60,7 +60,9 @@ Value PrefixRows::record(const nn::Recorder& r, const PrefixKey& key, WeightRef 
   const std::int64_t batch = options_.batch, text = batch * key.tokens;
   const Value parts = t.buffer(parts_);
   const std::int64_t images = t.shape(parts)[0] - batch * options_.token_buckets.back();
-  t.add(ops::Embed{.ids = t.buffer(ids_, {text}), .table = table, .scale = scale,
+  t.add(ops::Embed{.ids = t.buffer(ids_, {text}),
+                   .table = table,
+                   .scale = scale,
                    .out = t.rows(parts, images, text)},
         r.name("embed"));
   const Value x = t.make(options_.working, {batch, rows(key), layout_.width});

@@ -1,5 +1,6 @@
-// The rows of a vision-language prefix: image tokens of the cameras that are there, then the prompt's
-// tokens, packed to the front of each sample. Shared by models whose prefix is [images | text].
+// The rows of a vision-language prefix: image tokens of the cameras that are there, then the
+// prompt's tokens, packed to the front of each sample. Shared by models whose prefix is [images |
+// text].
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ class PrefixRows {
   void add_buffers(Program& program);
   int rows(const PrefixKey& key) const;  // P
   int max_rows() const;
-  // Where the vision stage puts the tokens of `cameras` cameras of a call: [cameras, image_rows, D].
+  // Where the vision stage puts the tokens of `cameras` cameras of a call: [cameras, image_rows,
+  // D].
   Value image_tokens(Trace& trace, int cameras) const;
   // Embeds the ids (times `scale`) and packs: [B, P, D].
   Value record(const nn::Recorder& r, const PrefixKey& key, WeightRef table, float scale) const;
@@ -45,7 +47,8 @@ class PrefixRows {
   std::span<const std::int32_t> valid() const noexcept { return valid_; }
 
  private:
-  void pack(const ModelInput& input, std::size_t sample, const PrefixKey& key, int& camera) noexcept;
+  void pack(const ModelInput& input, std::size_t sample, const PrefixKey& key,
+            int& camera) noexcept;
 
   Layout layout_;
   ModelOptions options_;

@@ -2,31 +2,47 @@
 
 namespace tendon::nn {
 
-Value Recorder::linear(std::string_view op, Value x, const Linear& w, const LinearOptions& o) const {
+Value Recorder::linear(std::string_view op, Value x, const Linear& w,
+                       const LinearOptions& o) const {
   Value out = o.into;
   if (!out) {
     Shape shape = trace_.shape(x);
     shape[-1] = trace_.program().weight(w.weight).shape[0];
     out = trace_.make(o.dtype ? *o.dtype : working_, shape);
   }
-  trace_.add(ops::Linear{.x = x, .weight = w.weight, .bias = w.bias, .act = o.act, .gate = o.gate,
-                         .residual = o.residual, .out = out},
+  trace_.add(ops::Linear{.x = x,
+                         .weight = w.weight,
+                         .bias = w.bias,
+                         .act = o.act,
+                         .gate = o.gate,
+                         .residual = o.residual,
+                         .out = out},
              name(op));
   return out;
 }
 
 Value Recorder::rms_norm(std::string_view op, Value x, const Norm& w, const Modulation& m) const {
   const Value out = trace_.make(working_, trace_.shape(x));
-  trace_.add(ops::RmsNorm{.x = x, .weight = w.weight, .weight_offset = w.offset, .eps = w.eps,
-                          .scale = m.scale, .shift = m.shift, .out = out},
+  trace_.add(ops::RmsNorm{.x = x,
+                          .weight = w.weight,
+                          .weight_offset = w.offset,
+                          .eps = w.eps,
+                          .scale = m.scale,
+                          .shift = m.shift,
+                          .out = out},
              name(op));
   return out;
 }
 
 Value Recorder::layer_norm(std::string_view op, Value x, const Norm& w, const Modulation& m) const {
   const Value out = trace_.make(working_, trace_.shape(x));
-  trace_.add(ops::LayerNorm{.x = x, .weight = w.weight, .bias = w.bias, .eps = w.eps,
-                            .scale = m.scale, .shift = m.shift, .out = out},
+  trace_.add(ops::LayerNorm{.x = x,
+                            .weight = w.weight,
+                            .bias = w.bias,
+                            .eps = w.eps,
+                            .scale = m.scale,
+                            .shift = m.shift,
+                            .out = out},
              name(op));
   return out;
 }
@@ -39,10 +55,18 @@ Recorder::Projected Recorder::qkv(std::string_view op, Value x, const Qkv& w,
   p.k = to.k ? to.k : trace_.make(working_, kv);
   p.v = to.v ? to.v : trace_.make(working_, kv);
   if (w.heads > 0) p.q = trace_.make(trace_.dtype(p.k), {kv[0], kv[1], w.heads, w.head_dim});
-  trace_.add(ops::QkvRope{.x = x, .weight = w.weights.weight, .bias = w.weights.bias,
-                          .norm_q = w.norm_q, .norm_k = w.norm_k, .cos = rotation.cos,
-                          .sin = rotation.sin, .positions = rotation.positions,
-                          .style = rotation.style, .q = p.q, .k = p.k, .v = p.v},
+  trace_.add(ops::QkvRope{.x = x,
+                          .weight = w.weights.weight,
+                          .bias = w.weights.bias,
+                          .norm_q = w.norm_q,
+                          .norm_k = w.norm_k,
+                          .cos = rotation.cos,
+                          .sin = rotation.sin,
+                          .positions = rotation.positions,
+                          .style = rotation.style,
+                          .q = p.q,
+                          .k = p.k,
+                          .v = p.v},
              name(op));
   return p;
 }
@@ -51,8 +75,12 @@ Value Recorder::attention(std::string_view op, Value q,
                           const std::array<ops::Attention::Keys, 2>& keys,
                           const AttentionOptions& o) const {
   const Value out = trace_.make(working_, trace_.shape(q));
-  trace_.add(ops::Attention{.q = q, .keys = keys, .score_bias = o.score_bias, .scale = o.scale,
-                            .visible = o.visible, .out = out},
+  trace_.add(ops::Attention{.q = q,
+                            .keys = keys,
+                            .score_bias = o.score_bias,
+                            .scale = o.scale,
+                            .visible = o.visible,
+                            .out = out},
              name(op));
   return trace_.merge_last(out);
 }
@@ -61,8 +89,12 @@ Value Recorder::gated_mlp(Value x, const GatedMlp& w, const LinearOptions& o) co
   Shape shape = trace_.shape(x);
   shape[-1] = trace_.program().weight(w.gate.weight).shape[0];
   const Value hidden = trace_.make(working_, shape);
-  trace_.add(ops::GatedLinear{.x = x, .gate = w.gate.weight, .gate_bias = w.gate.bias,
-                              .up = w.up.weight, .up_bias = w.up.bias, .act = w.act,
+  trace_.add(ops::GatedLinear{.x = x,
+                              .gate = w.gate.weight,
+                              .gate_bias = w.gate.bias,
+                              .up = w.up.weight,
+                              .up_bias = w.up.bias,
+                              .act = w.act,
                               .out = hidden},
              name("gate_up"));
   return linear("down", hidden, w.down, o);

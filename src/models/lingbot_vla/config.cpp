@@ -14,17 +14,26 @@ struct Key {
   const char* name;
   std::int64_t Config::*member;
 };
-constexpr Key kKeys[] = {{"image", &Config::image},       {"patch", &Config::patch},
-                         {"window", &Config::window},     {"v_width", &Config::v_width},
-                         {"v_heads", &Config::v_heads},   {"v_depth", &Config::v_depth},
-                         {"v_mlp", &Config::v_mlp},       {"width", &Config::width},
-                         {"mlp", &Config::mlp},           {"layers", &Config::layers},
-                         {"heads", &Config::heads},       {"kv_heads", &Config::kv_heads},
-                         {"head_dim", &Config::head_dim}, {"vocab", &Config::vocab},
-                         {"e_width", &Config::e_width},   {"e_mlp", &Config::e_mlp},
+constexpr Key kKeys[] = {{"image", &Config::image},
+                         {"patch", &Config::patch},
+                         {"window", &Config::window},
+                         {"v_width", &Config::v_width},
+                         {"v_heads", &Config::v_heads},
+                         {"v_depth", &Config::v_depth},
+                         {"v_mlp", &Config::v_mlp},
+                         {"width", &Config::width},
+                         {"mlp", &Config::mlp},
+                         {"layers", &Config::layers},
+                         {"heads", &Config::heads},
+                         {"kv_heads", &Config::kv_heads},
+                         {"head_dim", &Config::head_dim},
+                         {"vocab", &Config::vocab},
+                         {"e_width", &Config::e_width},
+                         {"e_mlp", &Config::e_mlp},
                          {"action_dim", &Config::action_dim},
                          {"state_dim", &Config::state_dim},
-                         {"chunk", &Config::chunk},       {"lmax", &Config::lmax},
+                         {"chunk", &Config::chunk},
+                         {"lmax", &Config::lmax},
                          {"cameras", &Config::cameras}};
 
 const std::string kStack = "model.qwenvl_with_expert.";
@@ -56,7 +65,8 @@ const Shape& shape_of(const Checkpoint& c, const std::string& name) {
   return tensor->shape;
 }
 
-std::int64_t count_layers(const Checkpoint& c, const std::string& before, const std::string& after) {
+std::int64_t count_layers(const Checkpoint& c, const std::string& before,
+                          const std::string& after) {
   std::int64_t n = 0;
   while (c.has(before + std::to_string(n) + after)) ++n;
   return n;
@@ -95,7 +105,9 @@ json dims_of(const Checkpoint& c, const json& known) {
 
 class Specs {
  public:
-  void add(const std::string& name, const Shape& shape) { all.push_back({name, DType::f32, shape, {}}); }
+  void add(const std::string& name, const Shape& shape) {
+    all.push_back({name, DType::f32, shape, {}});
+  }
   void linear(const std::string& name, std::int64_t n, std::int64_t k) {
     add(name + ".weight", {n, k});
     add(name + ".bias", {n});
@@ -205,8 +217,11 @@ Family lingbot_vla_family() {
   f.usual_contract = "lingbot_vla";
   f.byte_level_tokenizer = true;
   f.unused = {kPrefix + "norm.weight"};
-  f.factors = {"*.norm1.weight", "*.norm2.weight", "*.merger.ln_q.weight",
-               "*.input_layernorm.weight", "*.post_attention_layernorm.weight",
+  f.factors = {"*.norm1.weight",
+               "*.norm2.weight",
+               "*.merger.ln_q.weight",
+               "*.input_layernorm.weight",
+               "*.post_attention_layernorm.weight",
                "*.model.norm.weight"};
   f.marks = {kVisual + "patch_embed.proj.weight", "model.action_time_mlp_in.weight"};
   f.capabilities = {

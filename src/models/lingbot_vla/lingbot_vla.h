@@ -1,5 +1,5 @@
-// LingBot-VLA: a windowed Qwen2.5-VL vision tower, a 36-layer text stack as prefix, a 768-wide action
-// expert whose norms are conditioned on time, flow matching from t = 1 to 0.
+// LingBot-VLA: a windowed Qwen2.5-VL vision tower, a 36-layer text stack as prefix, a 768-wide
+// action expert whose norms are conditioned on time, flow matching from t = 1 to 0.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,19 @@ struct Config {
   std::int64_t vocab = 151936, e_width = 768, e_mlp = 2752;
   std::int64_t action_dim = 75, state_dim = 75, chunk = 50, lmax = 72, cameras = 3;
 
-  std::int64_t grid() const { return image / patch; }         // patches along a side
-  std::int64_t patches() const { return grid() * grid(); }    // of a camera
-  std::int64_t cells() const { return patches() / 4; }        // image tokens of a camera
+  std::int64_t grid() const { return image / patch; }       // patches along a side
+  std::int64_t patches() const { return grid() * grid(); }  // of a camera
+  std::int64_t cells() const { return patches() / 4; }      // image tokens of a camera
   std::int64_t windows() const { return (image / window) * (image / window); }
-  std::int64_t suffix() const { return 1 + chunk; }           // the state, then the actions
+  std::int64_t suffix() const { return 1 + chunk; }  // the state, then the actions
 };
 
 Config config_from(const nlohmann::json& dims);
 Model::Dimensions dimensions(const Config& config);
 
-// For each patch row in window order, its row in raster order; and for each cell in raster order, its
-// place in window order. Windows in raster order, cells in raster order within, 2 x 2 patches within.
+// For each patch row in window order, its row in raster order; and for each cell in raster order,
+// its place in window order. Windows in raster order, cells in raster order within, 2 x 2 patches
+// within.
 std::vector<std::int32_t> window_order(const Config& config);
 std::vector<std::int32_t> raster_order(const Config& config);
 

@@ -12,7 +12,9 @@ std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& opti
 
 LingBotModel::LingBotModel(const Config& config, const ModelOptions& options,
                            Checkpoint& checkpoint)
-    : config_(config), options_(options), checkpoint_(&checkpoint),
+    : config_(config),
+      options_(options),
+      checkpoint_(&checkpoint),
       prefix_rows_({.image_rows = config.cells(), .slots = config.cameras, .width = config.width},
                    options),
       // bf16 would lose eight times what the original's own products do; fp16 loses no more.
@@ -41,8 +43,8 @@ void LingBotModel::record(Program& program) {
     for (int tokens : options_.token_buckets) {
       const PrefixKey key{count, tokens};
       prefix_.push_back(record_prefix(program, key));
-      step_.push_back(record_step(program, key, false));
-      pinned_step_.push_back(record_step(program, key, true));
+      step_.push_back(record_step(program, key, Pins::none));
+      pinned_step_.push_back(record_step(program, key, Pins::clamped));
     }
   }
 }

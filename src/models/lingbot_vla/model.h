@@ -51,12 +51,14 @@ class LingBotModel final : public Model {
 
   void record(Program& program) override;
   Status prepare(int steps, StageRunner& runner) noexcept override;
-  Status run(const ModelInput& input, StageRunner& runner, std::span<float> chunk) noexcept override;
+  Status run(const ModelInput& input, StageRunner& runner,
+             std::span<float> chunk) noexcept override;
   Dimensions dimensions() const override;
   const ModelOptions& options() const override { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const override;
 
  private:
+  enum class Pins : std::uint8_t { none, clamped };
   static constexpr int kTimeRows = 16;  // rows of the time tables made by one trace
 
   int table_rows() const { return options_.max_steps + options_.max_steps / 16 + 2; }
@@ -65,7 +67,7 @@ class LingBotModel final : public Model {
   std::size_t record_prefix(Program& program, const PrefixKey& key);
   std::size_t record_state(Program& program);
   std::size_t record_time(Program& program, int first);
-  std::size_t record_step(Program& program, const PrefixKey& key, bool pinned);
+  std::size_t record_step(Program& program, const PrefixKey& key, Pins pins);
   Value vision_block(const nn::Recorder& r, Value x, std::size_t i, int cameras) const;
   Value prefix_layer(const nn::Recorder& r, Value x, std::size_t i, const PrefixKey& key) const;
   Value expert_layer(const nn::Recorder& r, Value x, std::size_t i, const PrefixKey& key) const;

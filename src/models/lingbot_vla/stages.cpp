@@ -1,4 +1,5 @@
-// The forward of each stage. Letters: V cameras, N patches of one, B batch, P prefix rows, S suffix rows.
+// The forward of each stage. Letters: V cameras, N patches of one, B batch, P prefix rows, S suffix
+// rows.
 #include <algorithm>
 #include <cmath>
 
@@ -15,8 +16,9 @@ std::string numbered(const char* before, std::size_t i, const char* after = "") 
   return before + std::to_string(i) + after;
 }
 
-// Angles of patch rows in window order: the first half of the slots turns with y, the second with x.
-// `narrow`: frequency, angle, cosine and sine each rounded to bf16, as the deployed module holds them.
+// Angles of patch rows in window order: the first half of the slots turns with y, the second with
+// x. `narrow`: frequency, angle, cosine and sine each rounded to bf16, as the deployed module holds
+// them.
 nn::RopeTable vision_table(const Config& c, bool narrow) {
   const std::int64_t slots = c.v_width / c.v_heads / 4;
   const auto round = [narrow](float v) { return narrow ? round_bf16(v) : v; };
@@ -58,15 +60,14 @@ void LingBotModel::add_buffers(Program& program) {
                                     repeated(raster_order(c), cameras, c.cells()));
   std::vector<std::int32_t> counting(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<std::int32_t>(i);
-  b.vision_positions =
-      program.constant("vision_positions", DType::i32, {cameras * n}, repeated(counting, cameras, 0));
+  b.vision_positions = program.constant("vision_positions", DType::i32, {cameras * n},
+                                        repeated(counting, cameras, 0));
   const nn::RopeTable vision = vision_table(c, options_.bf16_rope);
   const std::int64_t half = c.v_width / c.v_heads / 2;
   b.vision_cos = program.constant("vision_cos", kF32, {n, half}, vision.cos);
   b.vision_sin = program.constant("vision_sin", kF32, {n, half}, vision.sin);
   const std::int64_t positions = prefix_rows_.max_rows() + c.suffix();
-  const nn::RopeTable rope =
-      nn::rope_table(nn::rope_frequencies(10000.0f, c.head_dim), positions);
+  const nn::RopeTable rope = nn::rope_table(nn::rope_frequencies(10000.0f, c.head_dim), positions);
   b.cos = program.constant("cos", kF32, {positions, c.head_dim / 2}, rope.cos);
   b.sin = program.constant("sin", kF32, {positions, c.head_dim / 2}, rope.sin);
   prefix_rows_.add_buffers(program);
@@ -93,8 +94,8 @@ Value LingBotModel::vision_block(const nn::Recorder& r, Value x, std::size_t i, 
   const Config& c = config_;
   Trace& t = r.trace();
   const Layer& layer = weights_.vision[i];
-  const bool full = std::find(c.v_full.begin(), c.v_full.end(), static_cast<std::int64_t>(i)) !=
-                    c.v_full.end();
+  const bool full =
+      std::find(c.v_full.begin(), c.v_full.end(), static_cast<std::int64_t>(i)) != c.v_full.end();
   const std::int64_t groups = full ? cameras : cameras * c.windows();
   const std::int64_t rows = cameras * c.patches() / groups;
   const Value n = t.reshape(r.rms_norm("norm1", x, layer.norm1), {groups, rows, c.v_width});
@@ -114,11 +115,13 @@ std::size_t LingBotModel::record_vision(Program& program, int cameras) {
   const nn::Recorder r(t, options_.working, "vision.");
   const Value blocks = t.make(kF32, {cameras, g, g, inputs});
   t.add(ops::SpaceToDepth{.x = t.buffer(buffers_.images, {cameras, c.image, c.image, 3}),
-                          .block = c.patch, .out = blocks},
+                          .block = c.patch,
+                          .out = blocks},
         r.name("patches"));
   const Value ordered = t.make(kF32, {n, inputs});
   t.add(ops::GatherRows{.x = t.reshape(blocks, {n, inputs}),
-                        .index = t.buffer(buffers_.window_order, {n}), .out = ordered},
+                        .index = t.buffer(buffers_.window_order, {n}),
+                        .out = ordered},
         r.name("window_order"));
   Value x = r.linear("patch", ordered, weights_.patch);  // [V N, Dv]
   t.tap("vision.patch", x);
@@ -131,9 +134,10 @@ std::size_t LingBotModel::record_vision(Program& program, int cameras) {
   const Value hidden = r.linear("merger1", cells, weights_.merger1, {.act = Act::gelu_erf});
   const Value merged = r.linear("merger2", hidden, weights_.merger2);  // [V N/4, D], window order
   const Value tokens = prefix_rows_.image_tokens(t, cameras);
-  t.add(ops::GatherRows{.x = merged, .index = t.buffer(buffers_.raster_order, {n / 4}),
-                        .out = tokens},
-        r.name("raster_order"));
+  t.add(
+      ops::GatherRows{
+          .x = merged, .index = t.buffer(buffers_.raster_order, {n / 4}), .out = tokens},
+      r.name("raster_order"));
   t.tap("vision.merger", tokens);
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
@@ -155,8 +159,8 @@ Value LingBotModel::prefix_layer(const nn::Recorder& r, Value x, std::size_t i,
   t.tap(numbered("prefix.v.", i), p.v, Trace::TapRows::packed_prefix);
   if (last) return {};
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  const Value a = r.attention("attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}},
-                              {.scale = scale});
+  const Value a =
+      r.attention("attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}}, {.scale = scale});
   x = r.linear("o", a, layer.out, {.residual = x});
   x = r.gated_mlp(r.rms_norm("norm2", x, layer.norm2), layer.mlp, {.residual = x});
   t.tap(numbered("prefix.layer.", i), x, Trace::TapRows::packed_prefix);
@@ -185,7 +189,8 @@ std::size_t LingBotModel::record_state(Program& program) {
   return program.traces.size() - 1;
 }
 
-// s(t) and b(t) of every conditioned norm, and the time half of the action-time MLP's first product.
+// s(t) and b(t) of every conditioned norm, and the time half of the action-time MLP's first
+// product.
 std::size_t LingBotModel::record_time(Program& program, int first) {
   const std::int64_t count = std::min(kTimeRows, table_rows() - first), e = config_.e_width;
   Trace t(numbered("time.", static_cast<std::size_t>(first)), program);
@@ -226,14 +231,14 @@ Value LingBotModel::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
   Trace& t = r.trace();
   const Layer& layer = weights_.expert[i];
   const Shape cache{options_.batch, prefix_rows_.rows(key), c.kv_heads, c.head_dim};
-  const auto prefix = prefix_rows_.keys(t, t.buffer(buffers_.k[i], cache),
-                                        t.buffer(buffers_.v[i], cache), key);
+  const auto prefix =
+      prefix_rows_.keys(t, t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache), key);
   const nn::Rotation rotation{t.buffer(buffers_.cos), t.buffer(buffers_.sin),
                               t.buffer(buffers_.positions)};
   const Value n = r.rms_norm("norm1", x, layer.norm1, condition(t, 2 * i));
   const Shape own{options_.batch, c.suffix(), c.kv_heads, c.head_dim};
-  const auto p = r.qkv("qkv", n, layer.qkv, rotation,
-                       {t.make(key_type_, own), t.make(key_type_, own)});
+  const auto p =
+      r.qkv("qkv", n, layer.qkv, rotation, {t.make(key_type_, own), t.make(key_type_, own)});
   // The state sees itself and no action; actions see all.
   std::vector<std::int32_t> visible(static_cast<std::size_t>(c.suffix()),
                                     static_cast<std::int32_t>(c.suffix()));
@@ -248,15 +253,16 @@ Value LingBotModel::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
   return x;
 }
 
-std::size_t LingBotModel::record_step(Program& program, const PrefixKey& key, bool pinned) {
+std::size_t LingBotModel::record_step(Program& program, const PrefixKey& key, Pins pins) {
+  const bool pinned = pins == Pins::clamped;
   const Config& c = config_;
   Trace t((pinned ? "pinned_step." : "step.") + std::to_string(key.cameras) + "." +
               std::to_string(key.tokens),
           program);
   const nn::Recorder r(t, options_.working, "step."), wide(t, kF32, "step.");
   const Value x = t.buffer(buffers_.x), mask = t.buffer(buffers_.pin_mask);
-  const Value pins = t.buffer(buffers_.pinned);
-  if (pinned) t.add(ops::Select{.mask = mask, .a = pins, .b = x, .out = x}, r.name("pin"));
+  const Value decided = t.buffer(buffers_.pinned);
+  if (pinned) t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
   if (program.record_taps) {
     const Value before = t.make(kF32, t.shape(x));
     t.add(ops::Copy{.x = x, .out = before}, "snapshot");
@@ -282,10 +288,11 @@ std::size_t LingBotModel::record_step(Program& program, const PrefixKey& key, bo
   t.tap("expert.final_norm.step{step}", final);
   const Value velocity = wide.linear("action_out", t.rows(final, 1, c.chunk), weights_.action_out);
   t.tap("velocity[]", velocity);
-  t.add(ops::Axpy{.x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()},
-                  .out = x},
-        r.name("euler"));
-  if (pinned) t.add(ops::Select{.mask = mask, .a = pins, .b = x, .out = x}, r.name("pin"));
+  t.add(
+      ops::Axpy{
+          .x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()}, .out = x},
+      r.name("euler"));
+  if (pinned) t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
 }

@@ -8,8 +8,11 @@ namespace {
 class Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, Scope root, Program& program)
-      : c_(config), root_(root.at("model")), stack_(root_.at("qwenvl_with_expert")),
-        program_(program), format_(options.working == DType::f32 ? Format::f32 : Format::bf16) {}
+      : c_(config),
+        root_(root.at("model")),
+        stack_(root_.at("qwenvl_with_expert")),
+        program_(program),
+        format_(options.working == DType::f32 ? Format::f32 : Format::bf16) {}
 
   void vision(Weights& w) {
     const Scope at = stack_.at("qwenvl.visual");
@@ -23,8 +26,10 @@ class Bind {
       Layer l;
       l.norm1 = norm(block, "norm1", d);
       l.norm2 = norm(block, "norm2", d);
-      l.qkv = {.weights = linear(block.at("attn"), "qkv", 3 * d, d), .heads = c_.v_heads,
-               .kv_heads = c_.v_heads, .head_dim = d / c_.v_heads};
+      l.qkv = {.weights = linear(block.at("attn"), "qkv", 3 * d, d),
+               .heads = c_.v_heads,
+               .kv_heads = c_.v_heads,
+               .head_dim = d / c_.v_heads};
       l.out = linear(block.at("attn"), "proj", d, d);
       const Scope m = block.at("mlp");
       l.mlp = {linear(m, "gate_proj", c_.v_mlp, d), linear(m, "up_proj", c_.v_mlp, d),
@@ -93,19 +98,20 @@ class Bind {
                                                width, format_)),
                           add(attention.joined({{"k_proj.bias", kv}, {"v_proj.bias", kv}}, 0,
                                                format_))},
-              .kv_heads = c_.kv_heads, .head_dim = c_.head_dim};
+              .kv_heads = c_.kv_heads,
+              .head_dim = c_.head_dim};
       return l;
     }
     l.norm2 = norm(at, "post_attention_layernorm", width);
-    l.qkv = {.weights = {add(attention.joined({{"q_proj.weight", q},
-                                               {"k_proj.weight", kv},
-                                               {"v_proj.weight", kv}},
-                                              width, format_)),
-                         add(attention.joined({{"q_proj.bias", q},
-                                               {"k_proj.bias", kv},
-                                               {"v_proj.bias", kv}},
-                                              0, format_))},
-             .heads = c_.heads, .kv_heads = c_.kv_heads, .head_dim = c_.head_dim};
+    l.qkv = {.weights = {add(attention.joined(
+                             {{"q_proj.weight", q}, {"k_proj.weight", kv}, {"v_proj.weight", kv}},
+                             width, format_)),
+                         add(attention.joined(
+                             {{"q_proj.bias", q}, {"k_proj.bias", kv}, {"v_proj.bias", kv}}, 0,
+                             format_))},
+             .heads = c_.heads,
+             .kv_heads = c_.kv_heads,
+             .head_dim = c_.head_dim};
     l.out = product(attention, "o_proj", width, q);
     const Scope m = at.at("mlp");
     l.mlp = {product(m, "gate_proj", mlp, width), product(m, "up_proj", mlp, width),

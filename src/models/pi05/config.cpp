@@ -58,12 +58,14 @@ json mini_dims() {
 
 Shape shape_of(const Checkpoint& c, const std::string& name) {
   const CheckpointTensor* tensor = c.find(name);
-  require(tensor != nullptr, "{}: {} is missing; this is no pi0 or pi0.5 checkpoint", c.origin(), name);
+  require(tensor != nullptr, "{}: {} is missing; this is no pi0 or pi0.5 checkpoint", c.origin(),
+          name);
   return tensor->shape;
 }
 
 // Layers are counted by the names present.
-std::int64_t count_layers(const Checkpoint& c, const std::string& before, const std::string& after) {
+std::int64_t count_layers(const Checkpoint& c, const std::string& before,
+                          const std::string& after) {
   std::int64_t n = 0;
   while (c.has(before + std::to_string(n) + after)) ++n;
   return n;
@@ -71,10 +73,11 @@ std::int64_t count_layers(const Checkpoint& c, const std::string& before, const 
 
 std::int64_t heads_of(std::int64_t width, const json& known) {
   if (known.contains("vision_heads")) return known["vision_heads"].get<std::int64_t>();
-  require(width == 1152,
-          "the file does not say how many vision heads a width of {} has: state \"vision_heads\" in "
-          "tendon.json under \"dims\"",
-          width);
+  require(
+      width == 1152,
+      "the file does not say how many vision heads a width of {} has: state \"vision_heads\" in "
+      "tendon.json under \"dims\"",
+      width);
   return 16;
 }
 
@@ -111,7 +114,9 @@ json dims_of(const Checkpoint& c, const json& known) {
 
 class Specs {
  public:
-  void add(const std::string& name, const Shape& shape) { all.push_back({name, DType::f32, shape, {}}); }
+  void add(const std::string& name, const Shape& shape) {
+    all.push_back({name, DType::f32, shape, {}});
+  }
   void linear(const std::string& name, std::int64_t n, std::int64_t k) {
     add(name + ".weight", {n, k});
     add(name + ".bias", {n});
@@ -176,9 +181,9 @@ void head_tensors(const Config& c, Specs& s) {
   }
 }
 
-template <bool kAdaptive>
+template <Kind kKind>
 std::vector<TensorSpec> tensors(const json& dims) {
-  const Config c = config_from(dims, kAdaptive);
+  const Config c = config_from(dims, kKind);
   Specs s;
   vision_tensors(c, s);
   for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -199,40 +204,43 @@ std::vector<TensorSpec> tensors(const json& dims) {
   return s.all;
 }
 
-Model::Dimensions dimensions_of(const json& dims) { return dimensions(config_from(dims, true)); }
-
-template <bool kAdaptive>
-std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
-  return make_model(config_from(dims, kAdaptive), options, checkpoint);
+Model::Dimensions dimensions_of(const json& dims) {
+  return dimensions(config_from(dims, Kind::pi05));
 }
 
-template <bool kAdaptive>
+template <Kind kKind>
+std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
+  return make_model(config_from(dims, kKind), options, checkpoint);
+}
+
+template <Kind kKind>
 Family describe() {
   Family f;
   f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
-  f.tensors = tensors<kAdaptive>, f.make = make<kAdaptive>;
+  f.tensors = tensors<kKind>, f.make = make<kKind>;
   f.recorded_call = recorded_call, f.dimensions = dimensions_of;
-  f.usual_contract = kAdaptive ? "pi05_libero" : "pi0_libero";
+  f.usual_contract = kKind == Kind::pi05 ? "pi05_libero" : "pi0_libero";
   f.unused = {names::kExpertHead, names::prefix("norm.weight"), names::kTiedTable};
   f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
                "*.post_layernorm.weight"};
   f.named_after = {{names::kTokenTable, names::kTiedTable}};
   f.marks = {names::kProjector + ".weight",
-             kAdaptive ? "time_mlp_in.weight" : "action_time_mlp_in.weight"};
-  f.name_rules = {{"model.paligemma_with_expert.*", "paligemma_with_expert.$1"},
-                  {"model.action_*", "action_$1"},
-                  {"model.time_mlp_*", "time_mlp_$1"},
-                  {"model.state_proj.*", "state_proj.$1"},
-                  {"paligemma_with_expert.paligemma.vision_tower.*",
-                   names::kPaliGemma + "vision_tower.$1"},
-                  {"paligemma_with_expert.paligemma.multi_modal_projector.*",
-                   names::kPaliGemma + "multi_modal_projector.$1"}};
+             kKind == Kind::pi05 ? "time_mlp_in.weight" : "action_time_mlp_in.weight"};
+  f.name_rules = {
+      {"model.paligemma_with_expert.*", "paligemma_with_expert.$1"},
+      {"model.action_*", "action_$1"},
+      {"model.time_mlp_*", "time_mlp_$1"},
+      {"model.state_proj.*", "state_proj.$1"},
+      {"paligemma_with_expert.paligemma.vision_tower.*", names::kPaliGemma + "vision_tower.$1"},
+      {"paligemma_with_expert.paligemma.multi_modal_projector.*",
+       names::kPaliGemma + "multi_modal_projector.$1"}};
   f.published_name = published_name, f.define_tensors = define_from_jax;
   f.capabilities = {
       {"steps", "any number up to the load's maximum; Euler from t = 1 to 0"},
-      {"pinned", kAdaptive ? "rows are clamped and conditioned as clean (t = 0 for their norms)"
-                           : "rows are clamped before and after each step, time is shared"},
+      {"pinned", kKind == Kind::pi05
+                     ? "rows are clamped and conditioned as clean (t = 0 for their norms)"
+                     : "rows are clamped before and after each step, time is shared"},
       {"cameras", "absent ones are left out exactly"},
       {"context", "not taken: text is embedded with the prefix"}};
   return f;
@@ -240,17 +248,18 @@ Family describe() {
 
 }  // namespace
 
-Config config_from(const json& dims, bool adaptive) {
+Config config_from(const json& dims, Kind kind) {
   Config c;
-  c.adaptive = adaptive;
+  c.adaptive = kind == Kind::pi05;
   for (const Key& key : kKeys) {
     if (dims.contains(key.name)) c.*key.member = dims[key.name].get<std::int64_t>();
   }
-  require(c.image % c.patch == 0 && c.vision_width % c.vision_heads == 0 &&
-              c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0,
-          "dimensions do not fit: image {} patch {}, vision width {} heads {}, heads {} over {}, head "
-          "width {}",
-          c.image, c.patch, c.vision_width, c.vision_heads, c.q_heads, c.kv_heads, c.head_dim);
+  require(
+      c.image % c.patch == 0 && c.vision_width % c.vision_heads == 0 &&
+          c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0,
+      "dimensions do not fit: image {} patch {}, vision width {} heads {}, heads {} over {}, head "
+      "width {}",
+      c.image, c.patch, c.vision_width, c.vision_heads, c.q_heads, c.kv_heads, c.head_dim);
   return c;
 }
 
@@ -265,14 +274,14 @@ Model::Dimensions dimensions(const Config& c) {
 }
 
 Family pi05_family() {
-  Family f = describe<true>();
+  Family f = describe<Kind::pi05>();
   f.name = "pi05";
   f.summary = "pi0.5: state in the prompt, time-modulated action expert";
   return f;
 }
 
 Family pi0_family() {
-  Family f = describe<false>();
+  Family f = describe<Kind::pi0>();
   f.name = "pi0";
   f.summary = "pi0: state token, action-time MLP";
   return f;

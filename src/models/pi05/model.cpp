@@ -19,10 +19,12 @@ std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& opti
 }
 
 Pi05Model::Pi05Model(const Config& config, const ModelOptions& options, Checkpoint& checkpoint)
-    : config_(config), options_(options), checkpoint_(&checkpoint),
-      prefix_rows_({.image_rows = config.patches(), .slots = config.cameras,
-                    .width = config.prefix_width},
-                   options) {
+    : config_(config),
+      options_(options),
+      checkpoint_(&checkpoint),
+      prefix_rows_(
+          {.image_rows = config.patches(), .slots = config.cameras, .width = config.prefix_width},
+          options) {
   const auto batch = static_cast<std::size_t>(options_.batch);
   const auto horizon = static_cast<std::size_t>(config_.horizon);
   const auto rows = static_cast<std::size_t>(options_.max_steps) + 1;
@@ -49,8 +51,8 @@ void Pi05Model::record(Program& program) {
       const PrefixKey key{count, tokens};
       prefix_.push_back(record_prefix(program, key));
       if (!config_.adaptive) state_.push_back(record_state(program, key));
-      step_.push_back(record_step(program, key, false));
-      pinned_step_.push_back(record_step(program, key, true));
+      step_.push_back(record_step(program, key, Pins::none));
+      pinned_step_.push_back(record_step(program, key, Pins::clamped));
     }
   }
 }

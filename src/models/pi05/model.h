@@ -33,7 +33,8 @@ struct Weights {
   std::vector<GemmaLayer> prefix, expert;
   nn::Norm expert_final;
   nn::Linear action_in, action_out;
-  // pi0.5: cond = silu(out(silu(in(e)))); one modulation [3 De, De] for each of 2 * layers + 1 norms.
+  // pi0.5: cond = silu(out(silu(in(e)))); one modulation [3 De, De] for each of 2 * layers + 1
+  // norms.
   nn::Linear time_in, time_out;
   std::vector<nn::Linear> modulation;
   // pi0: state token; action-time MLP with its first product split over (action | time).
@@ -46,22 +47,22 @@ Weights bind(const Config& config, const ModelOptions& options, Checkpoint& chec
 
 // Buffers shared by the stages. Letters: V cameras of a call, P prefix rows of a sample.
 struct Buffers {
-  BufferRef images;        // f32 [V, Y, X, 3]
-  BufferRef patch_rows;    // i32 [patches], 0 1 2 ..: the position rows
+  BufferRef images;                             // f32 [V, Y, X, 3]
+  BufferRef patch_rows;                         // i32 [patches], 0 1 2 ..: the position rows
   BufferRef state_positions, action_positions;  // i32 [B, 1], [B, H]
-  BufferRef cos, sin;          // f32 [positions, Dh / 2]
-  std::vector<BufferRef> k, v;             // a layer: working [B, P, Hk, Dh]
+  BufferRef cos, sin;                           // f32 [positions, Dh / 2]
+  std::vector<BufferRef> k, v;                  // a layer: working [B, P, Hk, Dh]
   std::vector<BufferRef> state_k, state_v;  // pi0, a layer: working [B, S, Hk, Dh], row 0 the state
-  BufferRef state;         // f32 [B, A]
-  BufferRef time;          // f32 [R, De] embeddings, R rows of the time tables
-  BufferRef times;         // f32 [R, 1]
-  BufferRef deltas;        // f32 [R, 1] Euler steps
-  BufferRef modulation;    // f32 [R, (2 layers + 1) * 3 De]; row max_steps is t = 0
-  BufferRef mixed_time;    // pi0: f32 [R, De], W_time e + bias
-  BufferRef x;             // f32 [B, H, A], the running sample
-  BufferRef pinned;        // f32 [B, H, A]
-  BufferRef pin_mask;      // i32 [B * H], 1: the row is decided
-  BufferRef pin_rows;      // i32 [R, H]: for each step and row, its row of `modulation`
+  BufferRef state;                          // f32 [B, A]
+  BufferRef time;                           // f32 [R, De] embeddings, R rows of the time tables
+  BufferRef times;                          // f32 [R, 1]
+  BufferRef deltas;                         // f32 [R, 1] Euler steps
+  BufferRef modulation;  // f32 [R, (2 layers + 1) * 3 De]; row max_steps is t = 0
+  BufferRef mixed_time;  // pi0: f32 [R, De], W_time e + bias
+  BufferRef x;           // f32 [B, H, A], the running sample
+  BufferRef pinned;      // f32 [B, H, A]
+  BufferRef pin_mask;    // i32 [B * H], 1: the row is decided
+  BufferRef pin_rows;    // i32 [R, H]: for each step and row, its row of `modulation`
 };
 
 class Pi05Model final : public Model {
@@ -70,12 +71,14 @@ class Pi05Model final : public Model {
 
   void record(Program& program) override;
   Status prepare(int steps, StageRunner& runner) noexcept override;
-  Status run(const ModelInput& input, StageRunner& runner, std::span<float> chunk) noexcept override;
+  Status run(const ModelInput& input, StageRunner& runner,
+             std::span<float> chunk) noexcept override;
   Dimensions dimensions() const override;
   const ModelOptions& options() const override { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const override;
 
  private:
+  enum class Pins : std::uint8_t { none, clamped };
   static constexpr int kTimeRows = 16;  // rows of the time tables made by one trace
 
   // Recording (stages.cpp).
@@ -84,7 +87,7 @@ class Pi05Model final : public Model {
   std::size_t record_prefix(Program& program, const PrefixKey& key);
   std::size_t record_state(Program& program, const PrefixKey& key);
   std::size_t record_time(Program& program, int first);
-  std::size_t record_step(Program& program, const PrefixKey& key, bool pinned);
+  std::size_t record_step(Program& program, const PrefixKey& key, Pins pins);
   Value prefix_layer(const nn::Recorder& r, Value x, std::size_t layer, const PrefixKey& key,
                      const nn::Rotation& rotation);
   struct StepContext;
@@ -104,8 +107,8 @@ class Pi05Model final : public Model {
   PrefixRows prefix_rows_;
   Weights weights_;
   Buffers buffers_;
-  std::vector<std::size_t> vision_;          // by number of cameras of a call, minus 1
-  std::vector<std::size_t> time_;            // by first row / kTimeRows
+  std::vector<std::size_t> vision_;  // by number of cameras of a call, minus 1
+  std::vector<std::size_t> time_;    // by first row / kTimeRows
   std::vector<std::size_t> prefix_, state_, step_, pinned_step_;  // by PrefixRows::index
 
   int scheduled_steps_ = 0;

@@ -1,4 +1,5 @@
-// pi0.5 and pi0: SigLIP tower, Gemma-2B prefix, Gemma-300M action expert, flow matching from t = 1 to 0.
+// pi0.5 and pi0: SigLIP tower, Gemma-2B prefix, Gemma-300M action expert, flow matching from t = 1
+// to 0.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,13 @@
 
 namespace tendon::pi05 {
 
+enum class Kind : std::uint8_t {
+  pi05,  // norms modulated by time, no state token
+  pi0,
+};
+
 struct Config {
-  bool adaptive = true;  // pi0.5: norms modulated by time, no state token; false: pi0
+  bool adaptive = true;  // Kind::pi05
   std::int64_t image = 224, patch = 14;
   std::int64_t vision_width = 1152, vision_heads = 16, vision_layers = 27, vision_mlp = 4304;
   std::int64_t prefix_width = 2048, prefix_mlp = 16384, expert_width = 1024, expert_mlp = 4096;
@@ -21,7 +27,7 @@ struct Config {
   std::int64_t suffix() const { return adaptive ? horizon : horizon + 1; }
 };
 
-Config config_from(const nlohmann::json& dims, bool adaptive);
+Config config_from(const nlohmann::json& dims, Kind kind);
 
 Model::Dimensions dimensions(const Config& config);
 

@@ -1,4 +1,5 @@
-// A recording's inputs as a call: three named cameras [B,3,Y,X], tokens with their mask, state, noise.
+// A recording's inputs as a call: three named cameras [B,3,Y,X], tokens with their mask, state,
+// noise.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -30,7 +31,7 @@ std::vector<float> interleaved(const RecordedInput& image, std::size_t sample) {
 
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs) {
-  const Config c = config_from(dims, true);
+  const Config c = config_from(dims, Kind::pi05);
   RecordedCall call;
   const auto masks = record.at("camera_mask").get<std::vector<std::vector<bool>>>();
   const RecordedInput &tokens = at(inputs, "tokens"), &mask = at(inputs, "token_mask");
@@ -47,7 +48,8 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
       call.floats.push_back(interleaved(at(inputs, kSlots[slot]), b));
       sample.cameras.push_back(call.floats.back().data());
       call.cameras.emplace_back(static_cast<int>(b), static_cast<int>(slot));
-      for (std::size_t p = 0; p < patches; ++p) rows.push_back(static_cast<int>(slot * patches + p));
+      for (std::size_t p = 0; p < patches; ++p)
+        rows.push_back(static_cast<int>(slot * patches + p));
     }
     std::vector<std::int32_t> ids;
     for (std::size_t i = 0; i < capacity; ++i) {

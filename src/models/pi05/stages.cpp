@@ -2,8 +2,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "models/pi05/model.h"
 #include "base/half.h"
+#include "models/pi05/model.h"
 #include "nn/tables.h"
 
 namespace tendon::pi05 {
@@ -64,8 +64,8 @@ void Pi05Model::add_buffers(Program& program) {
   b.times = program.add({"times", kF32, {table_rows, 1}});
   b.deltas = program.add({"deltas", kF32, {table_rows, 1}});
   if (c.adaptive) {
-    b.modulation = program.add(
-        {"modulation", kF32, {table_rows, (2 * c.layers + 1) * 3 * c.expert_width}});
+    b.modulation =
+        program.add({"modulation", kF32, {table_rows, (2 * c.layers + 1) * 3 * c.expert_width}});
   } else {
     b.mixed_time = program.add({"mixed_time", kF32, {table_rows, c.expert_width}});
   }
@@ -129,8 +129,8 @@ Value Pi05Model::prefix_layer(const nn::Recorder& r, Value x, std::size_t i, con
   t.tap(numbered("kv.", i, ".v"), p.v, Trace::TapRows::packed_prefix);
   if (last) return {};
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  const Value a = r.attention(
-      "attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}}, {.scale = scale});
+  const Value a =
+      r.attention("attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}}, {.scale = scale});
   x = r.linear("o", a, layer.o, {.residual = x});
   x = r.gated_mlp(r.rms_norm("norm2", x, layer.norm2), layer.mlp, {.residual = x});
   t.tap(numbered("prefix.layer", i, ".out"), x, Trace::TapRows::packed_prefix);
@@ -186,7 +186,7 @@ std::size_t Pi05Model::record_time(Program& program, int first) {
 struct Pi05Model::StepContext {
   PrefixKey key;
   nn::Rotation rotation;
-  Value table_rows;     // i32: row of the time tables for the step, or for each suffix row
+  Value table_rows;  // i32: row of the time tables for the step, or for each suffix row
   std::int64_t first = 0, count = 0;  // the suffix rows computed here
   bool taps = true;
 };
@@ -199,14 +199,13 @@ nn::Modulation Pi05Model::modulation(const nn::Recorder& r, std::size_t norm,
   return {{table, c.table_rows, at}, {table, c.table_rows, at + config_.expert_width}};
 }
 
-Value Pi05Model::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
-                              const StepContext& c) {
+Value Pi05Model::expert_layer(const nn::Recorder& r, Value x, std::size_t i, const StepContext& c) {
   Trace& t = r.trace();
   const GemmaLayer& layer = weights_.expert[i];
   const std::int64_t batch = options_.batch, heads = config_.kv_heads, dim = config_.head_dim;
   const Shape cache{batch, prefix_rows_.rows(c.key), heads, dim};
-  const ops::Attention::Keys prefix = prefix_rows_.keys(
-      t, t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache), c.key);
+  const ops::Attention::Keys prefix =
+      prefix_rows_.keys(t, t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache), c.key);
   const nn::Modulation m1 = modulation(r, 2 * i, c), m2 = modulation(r, 2 * i + 1, c);
   auto gate = [&](const nn::Modulation& m) {
     return RowTable{m.shift.table, m.shift.rows, m.shift.column + config_.expert_width};
@@ -233,14 +232,13 @@ std::size_t Pi05Model::record_state(Program& program, const PrefixKey& key) {
   Trace t("state." + std::to_string(key.cameras) + "." + std::to_string(key.tokens), program);
   const nn::Recorder r(t, options_.working, "state.");
   const std::int64_t batch = options_.batch;
-  const Value token = r.linear("token", t.reshape(t.buffer(buffers_.state),
-                                                  {batch, 1, config_.action_dim}),
-                               weights_.state, {.dtype = &kF32});  // [B, 1, De]
+  const Value token =
+      r.linear("token", t.reshape(t.buffer(buffers_.state), {batch, 1, config_.action_dim}),
+               weights_.state, {.dtype = &kF32});  // [B, 1, De]
   Value x = t.make(options_.working, t.shape(token));
   t.add(ops::Copy{.x = token, .out = x}, r.name("round"));
   StepContext c{.key = key, .count = 1};
-  c.rotation = {t.buffer(buffers_.cos), t.buffer(buffers_.sin),
-                t.buffer(buffers_.state_positions)};
+  c.rotation = {t.buffer(buffers_.cos), t.buffer(buffers_.sin), t.buffer(buffers_.state_positions)};
   t.tap("step{step}.suffix.embed", token, Trace::TapRows::first);
   for (std::size_t i = 0; i < weights_.expert.size(); ++i) {
     x = expert_layer(r.at(std::to_string(i)), x, i, c);
@@ -269,23 +267,27 @@ Value Pi05Model::suffix(const nn::Recorder& r, Value x, const StepContext& c) {
   return r.linear("mix_out", hidden, weights_.mix_out, {.dtype = &kF32});
 }
 
-std::size_t Pi05Model::record_step(Program& program, const PrefixKey& key, bool pinned) {
+std::size_t Pi05Model::record_step(Program& program, const PrefixKey& key, Pins pins) {
+  const bool pinned = pins == Pins::clamped;
   const Config& cfg = config_;
   Trace t((pinned ? "pinned_step." : "step.") + std::to_string(key.cameras) + "." +
               std::to_string(key.tokens),
           program);
   const nn::Recorder r(t, options_.working, "step.");
-  StepContext c{.key = key, .table_rows = t.iteration(), .first = cfg.suffix() - cfg.horizon,
+  StepContext c{.key = key,
+                .table_rows = t.iteration(),
+                .first = cfg.suffix() - cfg.horizon,
                 .count = cfg.horizon};
   const Value x = t.buffer(buffers_.x);  // [B, H, A]
-  const Value mask = t.buffer(buffers_.pin_mask), pins = t.buffer(buffers_.pinned);
+  const Value mask = t.buffer(buffers_.pin_mask), decided = t.buffer(buffers_.pinned);
   if (pinned) {
-    t.add(ops::Select{.mask = mask, .a = pins, .b = x, .out = x}, r.name("pin"));
+    t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
     if (cfg.adaptive) {
       c.table_rows = t.make(DType::i32, {1, cfg.horizon});
-      t.add(ops::GatherRows{.x = t.buffer(buffers_.pin_rows), .index = t.iteration(),
-                            .out = c.table_rows},
-            r.name("pin_rows"));
+      t.add(
+          ops::GatherRows{
+              .x = t.buffer(buffers_.pin_rows), .index = t.iteration(), .out = c.table_rows},
+          r.name("pin_rows"));
     }
   }
   if (program.record_taps) t.tap("step{step}.x", snapshot(t, x));
@@ -305,10 +307,11 @@ std::size_t Pi05Model::record_step(Program& program, const PrefixKey& key, bool 
   t.tap("step{step}.expert.final", final, Trace::TapRows::last);
   const Value velocity = wide.linear("action_out", final, weights_.action_out);  // [B, H, A]
   t.tap("step{step}.v", velocity);
-  t.add(ops::Axpy{.x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()},
-                  .out = x},
-        r.name("euler"));
-  if (pinned) t.add(ops::Select{.mask = mask, .a = pins, .b = x, .out = x}, r.name("pin"));
+  t.add(
+      ops::Axpy{
+          .x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()}, .out = x},
+      r.name("euler"));
+  if (pinned) t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
 }

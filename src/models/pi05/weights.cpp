@@ -10,7 +10,9 @@ namespace {
 class Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, Scope root, Program& program)
-      : c_(config), root_(std::move(root)), program_(program),
+      : c_(config),
+        root_(std::move(root)),
+        program_(program),
         body_(options.working == DType::f32 ? Format::f32 : Format::bf16) {}
 
   WeightRef add(Weight w) { return program_.add(std::move(w)); }
@@ -33,12 +35,11 @@ class Bind {
     const std::int64_t d = c_.vision_width, p = c_.patch;
     // Stored [Dv, 3, y, x]; patches are cut with the channel last.
     const std::string patch = names::vision("embeddings.patch_embedding");
-    w.patch.weight = add(root_.view(patch + ".weight",
-                                    TensorView({d, 3, p, p}).permute({0, 2, 3, 1}), {d, 3 * p * p},
-                                    body_));
+    w.patch.weight = add(root_.view(
+        patch + ".weight", TensorView({d, 3, p, p}).permute({0, 2, 3, 1}), {d, 3 * p * p}, body_));
     w.patch.bias = add(root_.vector(patch + ".bias", d, body_));
-    w.positions = add(root_.table(names::vision("embeddings.position_embedding.weight"),
-                                  c_.patches(), d, body_));
+    w.positions = add(
+        root_.table(names::vision("embeddings.position_embedding.weight"), c_.patches(), d, body_));
     for (std::int64_t i = 0; i < c_.vision_layers; ++i) {
       const Scope at = root_.at(names::vision("encoder.layers"), i);
       const std::string name = at.full("");
@@ -46,17 +47,15 @@ class Bind {
       layer.norm1 = layer_norm(name + "layer_norm1");
       layer.norm2 = layer_norm(name + "layer_norm2");
       const Scope attention = at.at("self_attn");
-      layer.qkv = {.weights = {add(attention.joined({{"q_proj.weight", d},
-                                                     {"k_proj.weight", d},
-                                                     {"v_proj.weight", d}},
-                                                    d, body_)),
-                               add(attention.joined({{"q_proj.bias", d},
-                                                     {"k_proj.bias", d},
-                                                     {"v_proj.bias", d}},
-                                                    0, body_))},
-                   .heads = c_.vision_heads,
-                   .kv_heads = c_.vision_heads,
-                   .head_dim = d / c_.vision_heads};
+      layer.qkv = {
+          .weights = {add(attention.joined(
+                          {{"q_proj.weight", d}, {"k_proj.weight", d}, {"v_proj.weight", d}}, d,
+                          body_)),
+                      add(attention.joined(
+                          {{"q_proj.bias", d}, {"k_proj.bias", d}, {"v_proj.bias", d}}, 0, body_))},
+          .heads = c_.vision_heads,
+          .kv_heads = c_.vision_heads,
+          .head_dim = d / c_.vision_heads};
       layer.out = linear(name + "self_attn.out_proj", d, d, body_);
       layer.fc1 = linear(name + "mlp.fc1", c_.vision_mlp, d, body_);
       layer.fc2 = linear(name + "mlp.fc2", d, c_.vision_mlp, body_);
@@ -79,14 +78,14 @@ class Bind {
                   .head_dim = c_.head_dim};
       return layer;
     }
-    layer.qkv = {.weights = {add(attention.joined({{"q_proj.weight", q},
-                                                   {"k_proj.weight", kv},
-                                                   {"v_proj.weight", kv}},
-                                                  width, body_)),
-                             {}},
-                 .heads = c_.q_heads,
-                 .kv_heads = c_.kv_heads,
-                 .head_dim = c_.head_dim};
+    layer.qkv = {
+        .weights = {add(attention.joined(
+                        {{"q_proj.weight", q}, {"k_proj.weight", kv}, {"v_proj.weight", kv}}, width,
+                        body_)),
+                    {}},
+        .heads = c_.q_heads,
+        .kv_heads = c_.kv_heads,
+        .head_dim = c_.head_dim};
     layer.o.weight = add(attention.matrix("o_proj.weight", width, q, body_));
     const Scope m = at.at("mlp");
     layer.mlp.act = Act::gelu_tanh;
@@ -97,12 +96,14 @@ class Bind {
   }
 
   void prefix(const Savings& savings, Weights& w) {
-    const std::string table = root_.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable;
+    const std::string table =
+        root_.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable;
     w.tokens = add(root_.table(table, c_.vocab, c_.prefix_width, body_));
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       const Scope at = root_.at(names::prefix("layers"), i);
       const bool last = savings.trim_last_layer && i + 1 == c_.layers;
-      GemmaLayer l = layer(at, c_.prefix_width, c_.prefix_mlp, last ? Parts::keys_only : Parts::all);
+      GemmaLayer l =
+          layer(at, c_.prefix_width, c_.prefix_mlp, last ? Parts::keys_only : Parts::all);
       l.norm1 = rms_norm(at.full("input_layernorm"), c_.prefix_width);
       if (!last) l.norm2 = rms_norm(at.full("post_attention_layernorm"), c_.prefix_width);
       w.prefix.push_back(l);
@@ -116,9 +117,8 @@ class Bind {
       norm = rms_norm(name, e);
       return;
     }
-    w.modulation.push_back(
-        {add(wide(root_.matrix(name + ".dense.weight", 3 * e, e, Format::f32))),
-         add(wide(root_.vector(name + ".dense.bias", 3 * e, Format::f32)))});
+    w.modulation.push_back({add(wide(root_.matrix(name + ".dense.weight", 3 * e, e, Format::f32))),
+                            add(wide(root_.vector(name + ".dense.bias", 3 * e, Format::f32)))});
   }
 
   // Values of the body's precision in an fp32 product.
