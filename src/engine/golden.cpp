@@ -213,7 +213,7 @@ class Replay {
     for (const auto& [stage, tensor] : run->at("stages").items()) {
       const auto found = pieces.find(stage);
       if (found == pieces.end()) {
-        result_.unmatched.push_back(stage);
+        if (!of_absent_camera(stage, pieces, call)) result_.unmatched.push_back(stage);
         continue;
       }
       const json& b = bounds.at(stage == final_stage ? "final" : "stage");
@@ -223,6 +223,20 @@ class Replay {
       if (d.compared == 0) continue;
       result_.stages.push_back({stage, d.worst, d.worst_bound, d.worst_ratio, d.worst_ratio <= 1});
     }
+  }
+
+  // Whether another camera shows the stage and the one it names was not given.
+  static bool of_absent_camera(const std::string& stage, const StagePieces& pieces,
+                               const RecordedCall& call) {
+    for (const auto& [sample, slot] : call.cameras) {
+      const std::size_t at = stage.find_first_of("0123456789");
+      if (at == std::string::npos) return false;
+      std::string other = stage;
+      other.replace(at, 1, std::to_string(slot));
+      const auto found = pieces.find(other);
+      if (other != stage && found != pieces.end() && found->second.front().sample >= 0) return true;
+    }
+    return false;
   }
 
   // Some step counts have the same times in both schedules; then all stages may be compared.

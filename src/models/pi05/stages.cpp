@@ -143,6 +143,7 @@ std::size_t Pi05Model::record_prefix(Program& program, const PrefixKey& key) {
   const float scale = std::sqrt(static_cast<float>(config_.prefix_width));
   Value x = prefix_rows_.record(r, key, weights_.tokens, scale);  // [B, P, Dp]
   t.tap("prefix.embed", x, Trace::TapRows::packed_prefix);
+  t.tap("prefix.positions", prefix_rows_.positions(t, key), Trace::TapRows::packed_prefix);
   const nn::Rotation rotation{t.buffer(buffers_.cos), t.buffer(buffers_.sin),
                               prefix_rows_.positions(t, key)};
   for (std::size_t i = 0; i < weights_.prefix.size(); ++i) {
@@ -240,6 +241,7 @@ std::size_t Pi05Model::record_state(Program& program, const PrefixKey& key) {
   StepContext c{.key = key, .count = 1};
   c.rotation = {t.buffer(buffers_.cos), t.buffer(buffers_.sin), t.buffer(buffers_.state_positions)};
   t.tap("step{step}.suffix.embed", token, Trace::TapRows::first);
+  t.tap("suffix.positions", t.buffer(buffers_.state_positions), Trace::TapRows::first);
   for (std::size_t i = 0; i < weights_.expert.size(); ++i) {
     x = expert_layer(r.at(std::to_string(i)), x, i, c);
     t.tap(numbered("step{step}.expert.layer", i, ".out"), x, Trace::TapRows::first);
@@ -293,6 +295,7 @@ std::size_t Pi05Model::record_step(Program& program, const PrefixKey& key, Pins 
   if (program.record_taps) t.tap("step{step}.x", snapshot(t, x));
   const Value embed = suffix(r, x, c);
   t.tap("step{step}.suffix.embed", embed, Trace::TapRows::last);
+  t.tap("suffix.positions", t.buffer(buffers_.action_positions), Trace::TapRows::last);
   Value h = t.make(options_.working, t.shape(embed));
   t.add(ops::Copy{.x = embed, .out = h}, r.name("round"));
   c.rotation = {t.buffer(buffers_.cos), t.buffer(buffers_.sin),
