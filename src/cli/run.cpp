@@ -142,8 +142,11 @@ void add_run(CLI::App& app, Context&) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("run", "one observation in, one chunk of actions out");
   add_load_flags(*command, o->load);
-  command->add_option("--image", o->images, "NAME=FILE, a PNG or JPEG for a camera; repeat");
-  command->add_option("--state", o->states, "[KEY=]x,y,... or [KEY=]FILE.npy; repeat");
+  // One value each: what follows may be the model.
+  command->add_option("--image", o->images, "NAME=FILE, a PNG or JPEG for a camera; repeat")
+      ->allow_extra_args(false);
+  command->add_option("--state", o->states, "[KEY=]x,y,... or [KEY=]FILE.npy; repeat")
+      ->allow_extra_args(false);
   command->add_option("--prompt", o->prompt, "what to do");
   command->add_option("--noise", o->noise, "starting noise, a .npy of [horizon, model width]");
   command->add_option("--seed", o->seed, "of the noise where none is given");

@@ -212,6 +212,7 @@ PreparedInput Preprocessor::make_input() const {
     if (!floats) input.pictures[p].bytes.resize(size);
     if (floats || state_->options.float_pictures) input.pictures[p].values.resize(size);
   }
+  input.text.reserve(4096);  // any usual prompt: a longer one than the last does not allocate
   input.tokens.assign(c.prompt.capacity, c.prompt.pad);
   input.state.assign(c.state_width, 0.0f);
   input.robot_state.assign(c.state_dim, 0.0);

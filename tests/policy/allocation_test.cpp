@@ -1,0 +1,167 @@
+// Once warm a policy plans nothing and takes no memory: for every length of a prompt, operator new
+// is counted over the whole process while infer() runs.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "engine/backends.h"
+#include "engine/loader.h"
+#include "tests/policy/folder.h"
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<int> counted{0};
+
+void* take(std::size_t size) {
+  if (counting) ++counted;
+  if (void* p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+void* take(std::size_t size, std::align_val_t alignment) {
+  if (counting) ++counted;
+  const auto a = static_cast<std::size_t>(alignment);
+  if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
+  throw std::bad_alloc();
+}
+}  // namespace
+
+void* operator new(std::size_t size) { return take(size); }
+void* operator new[](std::size_t size) { return take(size); }
+void* operator new(std::size_t size, std::align_val_t a) { return take(size, a); }
+void* operator new[](std::size_t size, std::align_val_t a) { return take(size, a); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace tendon::testing {
+namespace {
+
+// A token for each byte: prompts of any length, and no library's memory.
+class Bytes final : public Tokenizer {
+ public:
+  void encode(std::string_view text, std::vector<std::int32_t>& ids) override {
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+  }
+  std::int32_t vocabulary() const override { return 256; }
+  std::int32_t id_of(std::string_view) const override { return -1; }
+  const std::string& content_hash() const override { return hash_; }
+
+ private:
+  std::string hash_;
+};
+
+// Tells which trace of the prefix stage ran last.
+class Spy final : public Executable {
+ public:
+  explicit Spy(std::unique_ptr<Executable> inner) : inner_(std::move(inner)) {}
+  const Program& program() const override { return inner_->program(); }
+  MemoryReport memory() const override { return inner_->memory(); }
+  Status write(BufferRef b, std::span<const std::byte> d, std::size_t o) noexcept override {
+    return inner_->write(b, d, o);
+  }
+  Status read(BufferRef b, std::span<std::byte> d, std::size_t o) noexcept override {
+    return inner_->read(b, d, o);
+  }
+  Status run(std::size_t trace, int first, int count) noexcept override {
+    if (std::string_view(program().traces[trace].name()).starts_with("prefix.")) prefix = trace;
+    return inner_->run(trace, first, count);
+  }
+  Status wait() noexcept override { return inner_->wait(); }
+  std::vector<float> fetch(std::size_t t, Value v) override { return inner_->fetch(t, v); }
+  std::vector<StepTime> profile(std::size_t t, int n) override { return inner_->profile(t, n); }
+
+  std::size_t prefix = 0;
+
+ private:
+  std::unique_ptr<Executable> inner_;
+};
+
+struct Warm {
+  Source source;
+  Spy* spy = nullptr;
+  std::unique_ptr<PolicyCore> core;
+
+  explicit Warm(const std::filesystem::path& folder) {
+    const LoadOptions options{.device = "cpu", .dtype = "f32", .threads = 1};
+    source = open_source(folder, options);
+    const auto backend = make_backend("cpu");
+    Compiled compiled = compile_model(source, model_options(source, options), options, *backend);
+    PolicyParts parts;
+    parts.preprocessors.emplace_back(source.contract, source.statistics, std::make_unique<Bytes>());
+    parts.model = std::move(compiled.model);
+    auto watched = std::make_unique<Spy>(std::move(compiled.executable));
+    spy = watched.get();
+    parts.executable = std::move(watched);
+    core = std::make_unique<PolicyCore>(std::move(parts));
+    core->warm_up(5e11);
+  }
+};
+
+class WarmPolicy : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
+  const TemporaryFolder folder(std::string("allocation_") + GetParam());
+  write_miniature(GetParam(), folder.path);
+  Warm warm(folder.path);
+  const Contract& contract = warm.core->contract();
+  const std::vector<std::uint8_t> pixels(40 * 60 * 3, 77);
+  Observation seen;
+  for (const Picture& p : contract.images.pictures) {
+    for (const Camera& c : p.cameras) {
+      seen.cameras.push_back({c.keys.front(), {pixels.data(), 40, 60, 0}});
+    }
+  }
+  for (const StatePart& part : contract.robot_rules.state_sources.front()) {
+    seen.state.push_back(
+        {part.key, std::vector<double>(static_cast<std::size_t>(part.width), 0.1)});
+  }
+  std::vector<Chunk> chunk(1);
+  const auto infer = [&](int steps) {
+    return warm.core->infer({&seen, 1}, {.seed = 5, .steps = steps}, chunk);
+  };
+  seen.prompt = "warm";
+  ASSERT_TRUE(infer(0).ok()) << infer(0).message();
+  const std::size_t traces = warm.core->executable().program().traces.size();
+  seen.prompt.reserve(300);
+  seen.prompt.clear();
+  std::string refusal;
+  int accepted = 0;
+  std::size_t buckets = 0, last = traces;
+  for (int length = 1; length <= 300 && refusal.empty(); ++length) {
+    seen.prompt += 'a';
+    counted = 0;
+    counting = true;
+    const Status status = infer(length % 3 == 0 ? 2 : 0);  // another schedule now and then
+    counting = false;
+    if (!status.ok()) {
+      refusal = status.message();
+      break;
+    }
+    ++accepted;
+    ASSERT_EQ(counted, 0) << "a prompt of " << length << " letters";
+    if (warm.spy->prefix != last) ++buckets;
+    last = warm.spy->prefix;
+  }
+  EXPECT_EQ(warm.core->executable().program().traces.size(), traces);
+  const int capacity = contract.prompt.capacity;
+  EXPECT_NE(refusal.find(std::to_string(capacity + 1) + " tokens where the model takes " +
+                         std::to_string(capacity)),
+            std::string::npos)
+      << refusal;
+  EXPECT_GT(accepted, capacity - 12);
+  // Each bucket was entered once: the work is a step function of the length.
+  EXPECT_EQ(buckets, model_options(warm.source, {}).token_buckets.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, WarmPolicy, ::testing::Values("pi05", "pi0", "lingbot_vla"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace tendon::testing
