@@ -98,7 +98,8 @@ class Checker {
       heads = q[2];
     }
     require(w.rank() == 2 && w[1] == x[2] && w[0] == (heads + 2 * k[2]) * k[3],
-            "qkv_rope: weight [{},{}] is wanted, {} came", (heads + 2 * k[2]) * k[3], x[2], w.str());
+            "qkv_rope: weight [{},{}] is wanted, {} came", (heads + 2 * k[2]) * k[3], x[2],
+            w.str());
     vector(o.bias, w[0]);
     if (o.q) vector(o.norm_q, heads * k[3]);
     vector(o.norm_k, k[2] * k[3]);

@@ -35,8 +35,12 @@ void define_branch(const ops::QkvRope& op, const Branch& branch, const std::stri
   }
   const Value heads = to.split_last(x, to.shape(branch.out)[-2]);
   if (branch.rotate && op.cos) {
-    to.add(ops::Rope{.x = heads, .cos = op.cos, .sin = op.sin, .positions = op.positions,
-                     .style = op.style, .out = branch.out},
+    to.add(ops::Rope{.x = heads,
+                     .cos = op.cos,
+                     .sin = op.sin,
+                     .positions = op.positions,
+                     .style = op.style,
+                     .out = branch.out},
            label + ".rope");
   } else {
     to.add(ops::Copy{.x = heads, .out = branch.out}, label + ".copy");
@@ -59,7 +63,9 @@ void define(const ops::QkvRope& op, const std::string& label, Trace& to) {
 }
 
 template <class T>
-concept Fused = requires(const T& op, const std::string& label, Trace& to) { define(op, label, to); };
+concept Fused = requires(const T& op, const std::string& label, Trace& to) {
+  define(op, label, to);
+};
 
 }  // namespace
 

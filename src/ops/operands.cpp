@@ -1,4 +1,6 @@
 // Which values an op touches, and how much work it is.
+#include <algorithm>
+
 #include "ops/trace.h"
 
 namespace tendon {
@@ -106,6 +108,19 @@ struct Collect {
   }
 };
 
+// Values of which an op reads a row at a time, not all.
+std::vector<Value> tables(const Op& op) {
+  std::vector<Value> all;
+  if (const auto* o = std::get_if<ops::Linear>(&op)) all = {o->gate.table};
+  if (const auto* o = std::get_if<ops::RmsNorm>(&op)) all = {o->scale.table, o->shift.table};
+  if (const auto* o = std::get_if<ops::LayerNorm>(&op)) all = {o->scale.table, o->shift.table};
+  if (const auto* o = std::get_if<ops::Axpy>(&op)) all = {o->scale.table};
+  if (const auto* o = std::get_if<ops::Rope>(&op)) all = {o->cos, o->sin};
+  if (const auto* o = std::get_if<ops::QkvRope>(&op)) all = {o->cos, o->sin};
+  if (const auto* o = std::get_if<ops::GatherRows>(&op)) all = {o->x};
+  return all;
+}
+
 double value_bytes(const Trace& t, Value v) {
   return static_cast<double>(t.shape(v).numel()) * static_cast<double>(size_of(t.dtype(v)));
 }
@@ -162,7 +177,11 @@ Cost cost(const Op& op, const Trace& trace) {
   c.flops = std::visit(Flops{trace}, op);
   const Operands all = operands(op);
   const bool table = std::holds_alternative<ops::Embed>(op);  // reads rows, not the whole table
-  for (Value v : all.inputs) c.bytes += value_bytes(trace, v);
+  const std::vector<Value> by_row = tables(op);
+  for (Value v : all.inputs) {
+    if (std::find(by_row.begin(), by_row.end(), v) == by_row.end())
+      c.bytes += value_bytes(trace, v);
+  }
   for (Value v : all.outputs) c.bytes += value_bytes(trace, v) * (table ? 2.0 : 1.0);
   for (WeightRef w : all.weights) c.bytes += table ? 0.0 : weight_bytes(trace.program().weight(w));
   return c;
@@ -170,9 +189,10 @@ Cost cost(const Op& op, const Trace& trace) {
 
 std::string_view name(const Op& op) {
   static constexpr std::string_view kNames[] = {
-      "linear",     "gated_linear", "conv2d",    "attention", "rms_norm",    "layer_norm", "rope",
-      "qkv_rope",   "embed",        "activation", "gated_act", "add",        "mul",        "axpy",
-      "select",     "gather_rows",  "copy",      "space_to_depth", "average_pool"};
+      "linear",      "gated_linear", "conv2d", "attention",   "rms_norm",  "layer_norm",
+      "rope",        "qkv_rope",     "embed",  "activation",  "gated_act", "add",
+      "mul",         "axpy",         "select", "gather_rows", "copy",      "space_to_depth",
+      "average_pool"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }
