@@ -88,7 +88,7 @@ TEST_P(TinyFixture, RecordedRows) {
                    .max_steps = 10,
                    .token_buckets = {7},
                    .camera_counts = {3}},
-                  synthetic_checkpoint(specs, {.scale = SyntheticRule::Scale::tiny}), Taps::on);
+                  synthetic_checkpoint(specs, {.scale = SyntheticRule::Scale::tiny}), {Taps::on});
   const std::vector<float> chunk = session.run(call);
 
   expect("image0_tokens_row0", session.stage("vision.0.tokens"), 0, 64);

@@ -71,7 +71,7 @@ TEST_P(Layouts, TrapT22_T23_give_the_recorded_chunk) {
                                                     {"vision_heads", c.dims()["vision_heads"]}});
   for (const auto& [key, value] : c.dims().items()) EXPECT_EQ(dims.value(key, -1), value) << key;
 
-  Session session(c.family(), dims, c.options(), std::move(checkpoint), Taps::on);
+  Session session(c.family(), dims, c.options(), std::move(checkpoint), {Taps::on});
   const std::vector<float> chunk = session.run(c.call);
   const std::string at = std::string("layout/") + GetParam().name;
   EXPECT_LE(largest_difference(chunk, c.recording().tensor(at + "/actions")), 1e-5);

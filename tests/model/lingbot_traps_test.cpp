@@ -26,7 +26,7 @@ class LingBotTrap : public ::testing::Test {
 
   Session with(const std::vector<std::pair<std::string, Change>>& changes, Taps taps = Taps::off) {
     return Session(base.family(), base.dims(), base.options(), altered(base.weights(), changes),
-                   taps);
+                   {taps});
   }
   // The call with the first camera's picture replaced.
   RecordedCall with_picture(const std::vector<float>& pixels) {

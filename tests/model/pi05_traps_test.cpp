@@ -47,7 +47,7 @@ void expect_near(const std::vector<double>& wanted, std::span<const float> ours,
 std::vector<float> repeated_token_keys(const RecordedCase& c, bool bf16_rope) {
   ModelOptions options = c.options();
   options.bf16_rope = bf16_rope;
-  Session session(c.family(), c.dims(), options, c.weights(), Taps::on);
+  Session session(c.family(), c.dims(), options, c.weights(), {Taps::on});
   RecordedCall call = c.call;
   const std::vector<std::int32_t> tokens(16, 7);
   call.input.samples[0].cameras.assign(3, nullptr);
@@ -113,7 +113,7 @@ TEST_P(PiTrap, TrapT06_T07_only_text_is_scaled_and_once) {
 
 // How far step 0 is from the recording once weights are changed as a mistake would.
 double error_with(const RecordedCase& c, const std::vector<std::pair<std::string, Change>>& how) {
-  Session session(c.family(), c.dims(), c.options(), altered(c.weights(), how), Taps::on);
+  Session session(c.family(), c.dims(), c.options(), altered(c.weights(), how), {Taps::on});
   session.run(c.call);
   return largest_difference(session.stage("step0.v").values, c.expected("step0.v"));
 }
@@ -143,7 +143,7 @@ TEST(Pi05Trap, TrapT05_gates_scale_branches) {
     std::fill(v.begin() + static_cast<std::ptrdiff_t>(v.size() / 3 * 2), v.end(), 0.0f);
   };
   Session closed(c.family(), c.dims(), c.options(),
-                 altered(c.weights(), {{"*layernorm.dense.*", no_gate}}), Taps::on);
+                 altered(c.weights(), {{"*layernorm.dense.*", no_gate}}), {Taps::on});
   closed.run(c.call);
   EXPECT_EQ(closed.stage("step0.expert.layer2.out").values,
             closed.stage("step0.suffix.embed").values);
@@ -155,7 +155,7 @@ TEST(Pi05Trap, TrapT05_gates_scale_branches) {
   Session open(c.family(), c.dims(), c.options(),
                altered(c.weights(), {{"*input_layernorm.dense.*", no_gate},
                                      {"*gemma_expert*mlp.down_proj.weight", zero}}),
-               Taps::on);
+               {Taps::on});
   open.run(c.call);
   EXPECT_EQ(open.stage("step0.expert.layer2.out").values, open.stage("step0.suffix.embed").values);
 }
@@ -243,7 +243,7 @@ class StepCounter final : public StageObserver {
 TEST_P(PiTrap, TrapT11_exactly_n_steps) {
   ModelOptions options = two.options();
   options.max_steps = 100;
-  Session session(two.family(), two.dims(), options, two.weights(), Taps::off, "cpu");
+  Session session(two.family(), two.dims(), options, two.weights(), {.device = "cpu"});
   ModelInput input = two.call.input;
   for (int n = 1; n <= 100; ++n) {
     StepCounter counter(session.model().stages(3, 16, n).back().trace);

@@ -113,13 +113,14 @@ std::vector<float> values_of(const Checkpoint& checkpoint, const std::string& na
 }
 
 Session::Session(const Family& family, const json& dims, const ModelOptions& options,
-                 Checkpoint checkpoint, Taps taps, const std::string& device)
-    : checkpoint_(std::move(checkpoint)), taps_(taps) {
+                 Checkpoint checkpoint, const Setup& setup)
+    : checkpoint_(std::move(checkpoint)), taps_(setup.taps) {
   model_ = family.make(dims, options, checkpoint_);
   auto program = std::make_unique<Program>();
-  program->record_taps = taps == Taps::on;
+  program->record_taps = taps_ == Taps::on;
   model_->record(*program);
-  executable_ = make_backend(device)->compile(std::move(program), {.threads = 1, .progress = {}});
+  executable_ =
+      make_backend(setup.device)->compile(std::move(program), {.threads = 1, .progress = {}});
 }
 
 std::vector<float> Session::run(const RecordedCall& call) {

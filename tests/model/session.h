@@ -58,15 +58,19 @@ inline void zero(std::vector<float>& values, const Shape&) {
 }
 
 enum class Taps : std::uint8_t { off, on };
+struct Setup {
+  Taps taps = Taps::off;
+  std::string device = "reference";
+};
 
 // A compiled model. `checkpoint` is kept.
 class Session {
  public:
   Session(const Family& family, const nlohmann::json& dims, const ModelOptions& options,
-          Checkpoint checkpoint, Taps taps = Taps::off, const std::string& device = "reference");
+          Checkpoint checkpoint, const Setup& setup = {});
   // The case's own weights and dimensions.
   explicit Session(const RecordedCase& c, Taps taps = Taps::off)
-      : Session(c.family(), c.dims(), c.options(), c.weights(), taps) {}
+      : Session(c.family(), c.dims(), c.options(), c.weights(), {.taps = taps}) {}
   Session(const RecordedCase& c, const ModelOptions& options)
       : Session(c.family(), c.dims(), options, c.weights()) {}
 
