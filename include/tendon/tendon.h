@@ -29,8 +29,9 @@ struct Image {
 // What the robot sees and is told. The policy reads it during infer() only.
 struct Observation {
   struct Camera {
-    std::string name;  // the contract's observation key ("observation/image") or slot ("base_0_rgb")
-    Image image;       // any size; resized as the contract says
+    std::string
+        name;     // the contract's observation key ("observation/image") or slot ("base_0_rgb")
+    Image image;  // any size; resized as the contract says
   };
   struct Vector {
     std::string name;  // the contract's observation key; "state" where there is a single vector
@@ -44,16 +45,17 @@ struct Observation {
 struct LoadOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1", "reference"
   std::string dtype;           // "f32", "bf16"; empty: bf16 where the checkpoint is, else f32
-  std::string contract;        // name of a built-in contract or path of a JSON; empty: from the checkpoint
+  std::string
+      contract;  // name of a built-in contract or path of a JSON; empty: from the checkpoint
   std::string tokenizer;       // path; empty: in the checkpoint's folder
   std::string statistics;      // path; empty: in the checkpoint's folder
   std::string default_prompt;  // used where an observation has none
   std::string context;         // file of text rows (.npy, .safetensors) used for every prompt
-  std::string text_cache;      // folder where text rows of encoded prompts are kept; empty: not kept
-  std::string schedule;        // "exact" or "bf16" time steps; empty: the contract's
-  int threads = 0;             // CPU threads; 0: all
-  int batch = 1;               // observations a call of infer() takes
-  int max_steps = 100;         // most denoising steps a call may ask for
+  std::string text_cache;  // folder where text rows of encoded prompts are kept; empty: not kept
+  std::string schedule;    // "exact" or "bf16" time steps; empty: the contract's
+  int threads = 0;         // CPU threads; 0: all
+  int batch = 1;           // observations a call of infer() takes
+  int max_steps = 100;     // most denoising steps a call may ask for
   bool truncate_prompt = false;  // cut a prompt that is over capacity instead of refusing it
   // Told what is being loaded and how far it is, in [0, 1], on the loading thread.
   std::function<void(std::string_view what, double done)> progress;
@@ -65,8 +67,8 @@ struct InferOptions {
   std::span<const float> noise;
   std::uint64_t seed = 0;
   int steps = 0;  // denoising steps; 0: the contract's
-  // Actions already decided (real-time chunking): the first rows of the new chunk, in model space as
-  // Chunk::model_actions holds them, [rows, model action width]. They come back unchanged.
+  // Actions already decided (real-time chunking): the first rows of the new chunk, in model space
+  // as Chunk::model_actions holds them, [rows, model action width]. They come back unchanged.
   std::span<const float> pinned;
 };
 
@@ -94,8 +96,8 @@ struct PolicyInfo {
   std::string weights_fingerprint, statistics_sha256, tokenizer_sha256;
   std::vector<Input> inputs;
   int horizon = 0, width = 0, model_width = 0, default_steps = 0;
-  double control_hz = 0;                 // 0: not stated
-  std::string metadata_json;             // what the contract tells clients, a JSON object
+  double control_hz = 0;      // 0: not stated
+  std::string metadata_json;  // what the contract tells clients, a JSON object
   std::size_t weight_bytes = 0, buffer_bytes = 0, arena_bytes = 0;
 };
 
@@ -108,8 +110,8 @@ class Policy {
 
   const PolicyInfo& info() const;
 
-  // Throws Error on a bad observation (missing camera, wrong state width, NaN, prompt over capacity)
-  // and on a device fault.
+  // Throws Error on a bad observation (missing camera, wrong state width, NaN, prompt over
+  // capacity) and on a device fault.
   Chunk infer(const Observation& observation, const InferOptions& options = {});
 
   // The same without exceptions and, once each buffer of `chunk` has grown to size, without

@@ -31,8 +31,8 @@ struct RecordedCall {
   // What `input` points to.
   std::vector<std::vector<float>> floats;
   std::vector<std::vector<std::int32_t>> tokens;
-  // Which recorded rows the engine computes: (sample, slot) of each camera given, in order; and for each
-  // sample the row number, in the unpruned layout, of each packed prefix row.
+  // Which recorded rows the engine computes: (sample, slot) of each camera given, in order; and for
+  // each sample the row number, in the unpruned layout, of each packed prefix row.
   std::vector<std::pair<int, int>> cameras;
   std::vector<std::vector<int>> prefix_rows;
 };
@@ -46,15 +46,16 @@ struct Family {
   // Dimensions in the family's own words, a flat JSON object: as published, and small.
   nlohmann::json (*full_dims)() = nullptr;
   nlohmann::json (*mini_dims)() = nullptr;
-  // What the tensors' shapes tell; `known` (from a contract or a config file) fills in the rest. Throws
-  // Error naming what is missing and where to say it.
+  // What the tensors' shapes tell; `known` (from a contract or a config file) fills in the rest.
+  // Throws Error naming what is missing and where to say it.
   nlohmann::json (*dims_of)(const Checkpoint& checkpoint, const nlohmann::json& known) = nullptr;
 
-  // The published tensors, and globs of those that inference never reads. Where a checkpoint has several
-  // files, names begin with the file's: "vae:", "policy:", "text:".
+  // The published tensors, and globs of those that inference never reads. Where a checkpoint has
+  // several files, names begin with the file's: "vae:", "policy:", "text:".
   std::vector<TensorSpec> (*tensors)(const nlohmann::json& dims) = nullptr;
   std::vector<std::string> unused;
-  // Synthetic values: globs of tensors that multiply (1 + 0.1u); names whose values another name gives.
+  // Synthetic values: globs of tensors that multiply (1 + 0.1u); names whose values another name
+  // gives.
   std::vector<std::string> factors;
   std::vector<std::pair<std::string, std::string>> named_after;
   // What a contract says too, of these dimensions.
@@ -66,8 +67,9 @@ struct Family {
   std::vector<std::string> marks;
   // How published layouts rename tensors.
   std::vector<NameRule> name_rules;
-  // For layouts that rules cannot rename, since they stack or transpose: the published name of a stored
-  // tensor that is one published tensor (else empty), and what gives all of them their names.
+  // For layouts that rules cannot rename, since they stack or transpose: the published name of a
+  // stored tensor that is one published tensor (else empty), and what gives all of them their
+  // names.
   std::string (*published_name)(std::string_view stored) = nullptr;
   void (*define_tensors)(Checkpoint& checkpoint) = nullptr;
 

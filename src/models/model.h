@@ -23,22 +23,23 @@ struct Savings {
 
 // How a model is recorded; the same for all families.
 struct ModelOptions {
-  DType working = DType::bf16;         // f32 or bf16: dtype of activations and of matrix weights
-  bool bf16_schedule = false;          // times and steps rounded to bf16 as the original deploys it
-  bool bf16_rope = false;              // rotary tables made from bf16-rounded frequencies
-  int batch = 1;                       // samples of a call
-  int max_steps = 100;                 // rows of the time tables
-  std::vector<int> token_buckets;      // ascending prompt capacities; the last is the model's
-  std::vector<int> camera_counts;      // cameras per sample that are planned for, ascending
+  DType working = DType::bf16;     // f32 or bf16: dtype of activations and of matrix weights
+  bool bf16_schedule = false;      // times and steps rounded to bf16 as the original deploys it
+  bool bf16_rope = false;          // rotary tables made from bf16-rounded frequencies
+  int batch = 1;                   // samples of a call
+  int max_steps = 100;             // rows of the time tables
+  std::vector<int> token_buckets;  // ascending prompt capacities; the last is the model's
+  std::vector<int> camera_counts;  // cameras per sample that are planned for, ascending
   Savings savings;
 };
 
 // One sample in the model's terms. Pointers stay valid during Model::run.
 struct ModelSample {
-  std::vector<const float*> cameras;  // by slot: [Y, X, 3] at model size and scale; null: absent
+  std::vector<const float*> cameras;     // by slot: [Y, X, 3] at model size and scale; null: absent
   std::span<const std::int32_t> tokens;  // valid ids only
   std::span<const float> state;          // normalised and padded to the model's width
-  std::span<const float> context;        // precomputed text rows [T, text width], where a family takes them
+  std::span<const float>
+      context;  // precomputed text rows [T, text width], where a family takes them
 };
 
 // How pinned rows enter the denoising, for families that know more than one way.
@@ -53,12 +54,13 @@ struct ModelInput {
   std::vector<ModelSample> samples;  // as many as ModelOptions::batch
   std::span<const float> noise;      // [B, H, A]
   int steps = 10;
-  double shift = 0;                  // schedule shift; 0: the family's default
-  std::span<const float> pinned;     // [rows, A]: the first rows of every chunk, decided already
+  double shift = 0;               // schedule shift; 0: the family's default
+  std::span<const float> pinned;  // [rows, A]: the first rows of every chunk, decided already
   PinRule pin_rule = PinRule::family;
 };
 
-// Told after each run of a trace. Only in programs that record taps does the host stop between steps.
+// Told after each run of a trace. Only in programs that record taps does the host stop between
+// steps.
 class StageObserver {
  public:
   virtual ~StageObserver() = default;
@@ -134,8 +136,9 @@ class Model {
   virtual std::vector<StageTrace> stages(int cameras, int tokens, int steps) const = 0;
 };
 
-// Makes the text rows (ModelSample::context) of families whose text encoder is too large to stay beside
-// the policy: its layers are compiled, run and dropped one after the other. Outlived by the checkpoint.
+// Makes the text rows (ModelSample::context) of families whose text encoder is too large to stay
+// beside the policy: its layers are compiled, run and dropped one after the other. Outlived by the
+// checkpoint.
 class TextEncoder {
  public:
   virtual ~TextEncoder() = default;

@@ -34,7 +34,7 @@ struct LinearOptions {
   Act act = Act::none;
   RowTable gate;
   Value residual;
-  Value into;            // where the result goes; absent: a new value
+  Value into;                    // where the result goes; absent: a new value
   const DType* dtype = nullptr;  // of a new value; absent: the working type
 };
 
@@ -45,7 +45,7 @@ struct Rotation {
 };
 
 struct Qkv {
-  Linear weights;          // q | k | v, or k | v where only keys are wanted
+  Linear weights;  // q | k | v, or k | v where only keys are wanted
   WeightRef norm_q, norm_k;
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
 };
@@ -77,7 +77,8 @@ class Recorder {
   Value linear(std::string_view op, Value x, const Linear& w, const LinearOptions& o = {}) const;
   Value rms_norm(std::string_view op, Value x, const Norm& w, const Modulation& m = {}) const;
   Value layer_norm(std::string_view op, Value x, const Norm& w, const Modulation& m = {}) const;
-  // q [B,S,H,Dh] of k's dtype (absent where the weights hold no q); k and v into `to` or new values.
+  // q [B,S,H,Dh] of k's dtype (absent where the weights hold no q); k and v into `to` or new
+  // values.
   struct Projected {
     Value q, k, v;
   };

@@ -14,7 +14,8 @@ struct ArenaPlan {
   std::vector<std::size_t> offset;  // by value id; of roots of kind intermediate only
 };
 
-// Tapped values live to the end where the program records taps. The ops' order is the order of execution.
+// Tapped values live to the end where the program records taps. The ops' order is the order of
+// execution.
 ArenaPlan plan_arena(const Trace& trace);
 
 }  // namespace tendon

@@ -31,8 +31,9 @@ class Executable {
   virtual const Program& program() const = 0;
   virtual MemoryReport memory() const = 0;
 
-  // Copies host bytes into a buffer, or out of it, from byte `offset` on. A backend may defer the copy
-  // until run(); `data` may be reused when write() returns. read() waits for all runs before it.
+  // Copies host bytes into a buffer, or out of it, from byte `offset` on. A backend may defer the
+  // copy until run(); `data` may be reused when write() returns. read() waits for all runs before
+  // it.
   virtual Status write(BufferRef buffer, std::span<const std::byte> data,
                        std::size_t offset = 0) noexcept = 0;
   virtual Status read(BufferRef buffer, std::span<std::byte> data,
@@ -44,8 +45,8 @@ class Executable {
   // Waits until everything asked for is done.
   virtual Status wait() noexcept = 0;
 
-  // A value of the trace's latest run as dense fp32 (integers converted). Only values that are tapped
-  // in a program that records taps, and buffers. Not for the warm path.
+  // A value of the trace's latest run as dense fp32 (integers converted). Only values that are
+  // tapped in a program that records taps, and buffers. Not for the warm path.
   virtual std::vector<float> fetch(std::size_t trace, Value value) = 0;
 
   // Seconds of each planned step of a trace, median over repetitions. Not for the warm path.
@@ -60,9 +61,10 @@ class Executable {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;  // "reference", "cpu", "cuda"
+  virtual std::string_view name() const = 0;    // "reference", "cpu", "cuda"
   virtual std::string description() const = 0;  // device, instruction set, threads
-  // Plans every trace, packs the weights, allocates, writes and drops Program::initial. Throws Error.
+  // Plans every trace, packs the weights, allocates, writes and drops Program::initial. Throws
+  // Error.
   virtual std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
                                               const CompileOptions& options) = 0;
 };

@@ -1,10 +1,11 @@
-// The vocabulary: every computation tendon knows, as plain structs. A model records them on a Trace,
-// a backend plans them. Letters: B batch, S tokens, D width, H heads, Dh head width, K inputs,
-// N outputs of a product, T rows of a table. Accumulation is fp32 or wider everywhere; a result is
-// rounded once, to the dtype of its Value, where an op's definition does not say otherwise. Operands of
-// one op may differ in floating dtype (f32, bf16, f16); GatherRows and Copy take any dtype. An output
-// overlaps no operand but where that is said. Rows of a tensor are those of its leading dimensions taken
-// together, in order. An index or length out of its range is undefined; the reference refuses it.
+// The vocabulary: every computation tendon knows, as plain structs. A model records them on a
+// Trace, a backend plans them. Letters: B batch, S tokens, D width, H heads, Dh head width, K
+// inputs, N outputs of a product, T rows of a table. Accumulation is fp32 or wider everywhere; a
+// result is rounded once, to the dtype of its Value, where an op's definition does not say
+// otherwise. Operands of one op may differ in floating dtype (f32, bf16, f16); GatherRows and Copy
+// take any dtype. An output overlaps no operand but where that is said. Rows of a tensor are those
+// of its leading dimensions taken together, in order. An index or length out of its range is
+// undefined; the reference refuses it.
 #pragma once
 
 #include <array>
@@ -26,9 +27,9 @@ struct Value {
 enum class Act : std::uint8_t { none, gelu_tanh, gelu_erf, silu };
 
 // Row r of an operand reads table[rows[r * numel(rows) / R]][column + j], R being the operand's
-// number of rows: one index serves all rows, one serves each sample, or each row has its own. Indices
-// are in [0, T).
-// Without `rows`, row 0 serves all. This is how everything constant per time step is tabulated.
+// number of rows: one index serves all rows, one serves each sample, or each row has its own.
+// Indices are in [0, T). Without `rows`, row 0 serves all. This is how everything constant per time
+// step is tabulated.
 struct RowTable {
   Value table;  // f32 [T, W]
   Value rows;   // i32, numel divides R
@@ -51,9 +52,9 @@ struct Linear {
 
 // out = act(x Wg^T + bg) * (x Wu^T + bu). Fused: two Linear and a GatedAct.
 struct GatedLinear {
-  Value x;                      // [.., K]
-  WeightRef gate, gate_bias;    // [N, K], [N]
-  WeightRef up, up_bias;        // [N, K], [N]
+  Value x;                    // [.., K]
+  WeightRef gate, gate_bias;  // [N, K], [N]
+  WeightRef up, up_bias;      // [N, K], [N]
   Act act = Act::silu;
   Value out;  // [.., N]
 };
@@ -71,27 +72,28 @@ struct Conv2d {
 };
 
 // softmax(scale * q k^T + biases) v over the concatenation of one or two pieces of keys.
-// Query head h uses key head h / (H / Hk). Sample b sees keys [0, length[b]) of a piece; what lies behind
-// them may be anything. A query that sees no key gets 0. Biases are finite.
+// Query head h uses key head h / (H / Hk). Sample b sees keys [0, length[b]) of a piece; what lies
+// behind them may be anything. A query that sees no key gets 0. Biases are finite.
 struct Attention {
   struct Keys {
     Value k, v;    // [B, Sk, Hk, Dh]
     Value length;  // i32 [B], each in [0, Sk]; absent: all Sk
     Value bias;    // f32 [B, Sk] added to the scaled scores of each key; absent: 0
   };
-  Value q;  // [B, S, H, Dh]
+  Value q;                   // [B, S, H, Dh]
   std::array<Keys, 2> keys;  // keys[1].k may be absent
   Value score_bias;          // f32 [H, S, Sk of keys[0]] added to scores of the first piece
   float scale = 1.0f;
-  // Query s sees only the first min(visible[s], length) keys of the last piece; empty: no such limit.
+  // Query s sees only the first min(visible[s], length) keys of the last piece; empty: no such
+  // limit.
   std::vector<std::int32_t> visible;
   Value out;  // [B, S, H, Dh]
 };
 
 // n = x * rsqrt(mean(x^2) + eps); n *= weight_offset + weight; out = n * (1 + scale) + shift.
 struct RmsNorm {
-  Value x;           // [.., D]
-  WeightRef weight;  // [D]; absent: 1
+  Value x;                     // [.., D]
+  WeightRef weight;            // [D]; absent: 1
   float weight_offset = 0.0f;  // 1 where the checkpoint stores the offset from 1
   float eps = 1e-6f;
   RowTable scale, shift;  // D columns each; absent: 0
@@ -126,11 +128,11 @@ struct Rope {
 // written where it is wanted (a key/value cache, say). Fused: Linear, RmsNorm, Rope, Copy.
 // Rows of the weight: q [H Dh], then k [Hk Dh], then v [Hk Dh].
 struct QkvRope {
-  Value x;                     // [B, S, K]
-  WeightRef weight, bias;      // [(H + 2 Hk) Dh, K]; bias may be absent
-  WeightRef norm_q, norm_k;    // RmsNorm over all heads together, [H Dh], [Hk Dh]; may be absent
+  Value x;                   // [B, S, K]
+  WeightRef weight, bias;    // [(H + 2 Hk) Dh, K]; bias may be absent
+  WeightRef norm_q, norm_k;  // RmsNorm over all heads together, [H Dh], [Hk Dh]; may be absent
   float eps = 1e-6f;
-  Value cos, sin, positions;   // as in Rope; absent cos: no rotation
+  Value cos, sin, positions;  // as in Rope; absent cos: no rotation
   RopeStyle style = RopeStyle::split_half;
   Value q;     // [B, S, H, Dh]; absent (with H = 0 rows of the weight): only keys are wanted
   Value k, v;  // [B, S, Hk, Dh]
@@ -167,8 +169,8 @@ struct Mul {
   Value a, b, out;
 };
 
-// out = x + factor * s(row) * v, s a one-column table (absent: 1). The Euler update. `out` may be `x`
-// itself.
+// out = x + factor * s(row) * v, s a one-column table (absent: 1). The Euler update. `out` may be
+// `x` itself.
 struct Axpy {
   Value x, v;
   RowTable scale;
@@ -189,7 +191,8 @@ struct GatherRows {
   Value out;    // [.., D]
 };
 
-// Copies any strided view into another of the same shape, between floating dtypes or keeping the dtype.
+// Copies any strided view into another of the same shape, between floating dtypes or keeping the
+// dtype.
 struct Copy {
   Value x, out;
 };

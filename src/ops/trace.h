@@ -1,5 +1,5 @@
-// What a model records: values, and ops on them in order. And a Program: the traces of one policy with
-// the weights and buffers they share.
+// What a model records: values, and ops on them in order. And a Program: the traces of one policy
+// with the weights and buffers they share.
 #pragma once
 
 #include <functional>
@@ -45,8 +45,8 @@ struct Rows {
   std::int64_t batch_stride = 0, row_stride = 0;
   std::int64_t count() const { return batches * rows; }
 };
-// [.., S, D] with leading dimensions merged as far as strides allow. Throws Error where more than one
-// batch stride remains.
+// [.., S, D] with leading dimensions merged as far as strides allow. Throws Error where more than
+// one batch stride remains.
 Rows as_rows(const ValueInfo& value);
 
 struct Program;
@@ -71,8 +71,8 @@ class Trace {
   // i32 [1]: the number of the current repetition in Executable::run.
   Value iteration();
 
-  // Views: no computation. [first, first + count) of a dimension (negative: from the back); columns are
-  // of the last dimension, rows of the second to last.
+  // Views: no computation. [first, first + count) of a dimension (negative: from the back); columns
+  // are of the last dimension, rows of the second to last.
   Value slice(Value v, int dimension, std::int64_t first, std::int64_t count);
   Value columns(Value v, std::int64_t first, std::int64_t count);
   Value rows(Value v, std::int64_t first, std::int64_t count);
@@ -87,10 +87,11 @@ class Trace {
 
   // Names a value for comparison with a recording; kept until the end of the run where the program
   // records taps, ignored otherwise. In a name, {slot} says that the first dimension counts the
-  // cameras present, {row} that it counts time steps, {step} stands for the iteration, and a trailing
+  // cameras present, {row} that it counts time steps, {step} stands for the iteration, and a
+  // trailing
   // [] that the values of all iterations are stacked.
-  // Which rows (dimension 1) of the recording a value holds: all; the valid prefix rows, packed to the
-  // front; its first; its last.
+  // Which rows (dimension 1) of the recording a value holds: all; the valid prefix rows, packed to
+  // the front; its first; its last.
   enum class TapRows : std::uint8_t { plain, packed_prefix, first, last };
   void tap(std::string_view name, Value v, TapRows rows = TapRows::plain);
   struct Tap {
@@ -102,8 +103,9 @@ class Trace {
 
   Program& program() const { return *program_; }
 
-  // The same trace with every op for which `keep` is false replaced by its definition, until only kept
-  // ops remain. Throws Error where an op that is not kept has no definition. Value numbers stay valid.
+  // The same trace with every op for which `keep` is false replaced by its definition, until only
+  // kept ops remain. Throws Error where an op that is not kept has no definition. Value numbers
+  // stay valid.
   Trace lowered(const std::function<bool(const Op&)>& keep) const;
 
  private:
@@ -129,14 +131,16 @@ struct Program {
   std::vector<BufferSpec> buffers;
   std::vector<Trace> traces;
   bool record_taps = false;
-  // Contents that buffers start with (tables, constant indices); Backend::compile() writes and drops them.
+  // Contents that buffers start with (tables, constant indices); Backend::compile() writes and
+  // drops them.
   std::vector<std::pair<BufferRef, std::vector<std::byte>>> initial;
 
   WeightRef add(Weight weight);
   BufferRef add(BufferSpec spec);
   // A buffer that starts with `values`, as many as `shape` has elements of `dtype`.
   template <class T>
-  BufferRef constant(std::string name, DType dtype, const Shape& shape, const std::vector<T>& values) {
+  BufferRef constant(std::string name, DType dtype, const Shape& shape,
+                     const std::vector<T>& values) {
     const BufferRef ref = add(BufferSpec{std::move(name), dtype, shape});
     const std::byte* first = reinterpret_cast<const std::byte*>(values.data());
     initial.emplace_back(ref, std::vector<std::byte>(first, first + values.size() * sizeof(T)));

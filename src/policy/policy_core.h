@@ -24,9 +24,9 @@ class TextRows {
 struct PolicyParts {
   std::vector<Preprocessor> preprocessors;  // one for each sample of a batch
   std::unique_ptr<Model> model;
-  std::unique_ptr<Executable> executable;   // holds the model's traces
+  std::unique_ptr<Executable> executable;  // holds the model's traces
   std::string default_prompt;
-  std::unique_ptr<TextRows> text_rows;      // null where the model takes tokens
+  std::unique_ptr<TextRows> text_rows;  // null where the model takes tokens
 };
 
 class PolicyCore {
@@ -43,8 +43,8 @@ class PolicyCore {
                std::span<Chunk> chunks) noexcept;
 
   // Makes the schedule's tables, then runs buckets on generated input, small ones first, as long as
-  // their work stays under `flops` in all: where plans hold everything (a CPU) a first run differs only
-  // by page faults, and a full-size one takes seconds. Throws Error.
+  // their work stays under `flops` in all: where plans hold everything (a CPU) a first run differs
+  // only by page faults, and a full-size one takes seconds. Throws Error.
   void warm_up(double flops);
 
  private:

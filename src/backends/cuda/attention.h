@@ -23,11 +23,10 @@ struct AttentionArgs {
   int64_t q_batch = 0, q_row = 0, q_head = 0, out_batch = 0, out_row = 0, out_head = 0;
   DType q_dtype = DType::bf16, out_dtype = DType::bf16;
   KeyPiece piece[2];
-  const float* score_bias = nullptr;   // [H, S, count of piece 0]
-  const int32_t* visible = nullptr;    // [S]
+  const float* score_bias = nullptr;  // [H, S, count of piece 0]
+  const int32_t* visible = nullptr;   // [S]
   int batch = 1, rows = 0, heads = 1, key_heads = 1, width = 0;
   float scale = 1.0f;
-
 };
 
 AttentionArgs attention_args(Planner& planner, const ops::Attention& op);

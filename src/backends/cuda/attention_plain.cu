@@ -1,7 +1,7 @@
 // Attention for any dtype: one warp a query row, keys one after another.
 #include "backends/cuda/attention.h"
-#include "backends/cuda/keys.cuh"
 #include "backends/cuda/device/numeric.cuh"
+#include "backends/cuda/keys.cuh"
 
 namespace tendon::cuda {
 namespace {

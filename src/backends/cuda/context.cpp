@@ -10,7 +10,8 @@ void check(cudaError_t status, const char* what) {
 }
 
 void check(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) fail("cublasLt: {}: {}", what, cublasLtGetStatusString(status));
+  if (status != CUBLAS_STATUS_SUCCESS)
+    fail("cublasLt: {}: {}", what, cublasLtGetStatusString(status));
 }
 
 DeviceMemory::DeviceMemory(std::size_t bytes, const char* what) : bytes_(bytes) {
@@ -41,10 +42,12 @@ Device open_device(int index) {
   check(cudaGetDeviceProperties(&device.properties, index), "reading its properties");
   check(cudaRuntimeGetVersion(&device.runtime), "reading the runtime's version");
   const int major = device.properties.major, minor = device.properties.minor;
-  require(major >= 8, "cuda: {} is sm_{}{}, sm_80 or newer is wanted", device.properties.name, major,
-          minor);
-  require(has_device_code(), "cuda: this build has no code for {} (sm_{}{}); build with "
-          "TENDON_CUDA_ARCHITECTURES={}{}", device.properties.name, major, minor, major, minor);
+  require(major >= 8, "cuda: {} is sm_{}{}, sm_80 or newer is wanted", device.properties.name,
+          major, minor);
+  require(has_device_code(),
+          "cuda: this build has no code for {} (sm_{}{}); build with "
+          "TENDON_CUDA_ARCHITECTURES={}{}",
+          device.properties.name, major, minor, major, minor);
   return device;
 }
 

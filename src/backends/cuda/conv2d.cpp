@@ -44,8 +44,10 @@ void plan_rows(Planner& planner, const ops::Conv2d& op, Product p) {
     plan_product(planner, p, library_extras(planner, finish, op.out));
     return;
   }
-  EpilogueArgs args{.bias = planner.weights().vector(op.bias), .curve = curve_of(op.act),
-                    .residual = planner.rows(op.residual), .out = planner.rows(op.out)};
+  EpilogueArgs args{.bias = planner.weights().vector(op.bias),
+                    .curve = curve_of(op.act),
+                    .residual = planner.rows(op.residual),
+                    .out = planner.rows(op.out)};
   const int vector = vector_width({args.residual, args.out});
   const Scratch acc = plan_product_to_scratch(planner, p, DType::f32);
   planner.launch([acc, args, vector](cudaStream_t stream) {
@@ -59,7 +61,8 @@ void plan(Planner& planner, const ops::Conv2d& op) {
   const DType in = product_dtype(planner, op.x, op.weight);
   const UnfoldArgs u = unfolding(planner, op, in);
   Product p{.weight = op.weight};
-  p.n = static_cast<int>(planner.trace().shape(op.out)[3]), p.k = static_cast<int>(u.row), p.in = in;
+  p.n = static_cast<int>(planner.trace().shape(op.out)[3]), p.k = static_cast<int>(u.row),
+  p.in = in;
   if (in_place(u, op)) {
     p.x = planner.rows(op.x);
     plan_rows(planner, op, p);
@@ -68,9 +71,8 @@ void plan(Planner& planner, const ops::Conv2d& op) {
   const std::size_t bytes = static_cast<std::size_t>(u.pixels * u.row) * size_of(in);
   const Scratch rows = planner.scratch(bytes);
   const int vector = unfold_vector(u);
-  planner.launch([u, rows, vector](cudaStream_t stream) {
-    launch_unfold(u, rows.get(), vector, stream);
-  });
+  planner.launch(
+      [u, rows, vector](cudaStream_t stream) { launch_unfold(u, rows.get(), vector, stream); });
   p.x = {nullptr, in, static_cast<int>(u.pixels), p.k, static_cast<int>(u.pixels), 0, u.row};
   p.scratch_x = rows;
   plan_rows(planner, op, p);

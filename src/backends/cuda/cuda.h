@@ -22,7 +22,8 @@ struct CudaOptions {
   std::filesystem::path cache;
 };
 
-// Throws Error in one sentence: no driver, no such device, an architecture this build has no code for.
+// Throws Error in one sentence: no driver, no such device, an architecture this build has no code
+// for.
 std::unique_ptr<Backend> make_cuda(const CudaOptions& options = {});
 
 }  // namespace tendon

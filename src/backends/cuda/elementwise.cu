@@ -56,12 +56,20 @@ void plan_strided(Planner& planner, const StridedArgs& p) {
 
 }  // namespace
 
-void plan(Planner& planner, const ops::Activation& op) { plan_rows(planner, rows_args(planner, op)); }
+void plan(Planner& planner, const ops::Activation& op) {
+  plan_rows(planner, rows_args(planner, op));
+}
 void plan(Planner& planner, const ops::GatedAct& op) { plan_rows(planner, rows_args(planner, op)); }
 void plan(Planner& planner, const ops::Axpy& op) { plan_rows(planner, rows_args(planner, op)); }
 void plan(Planner& planner, const ops::Select& op) { plan_rows(planner, rows_args(planner, op)); }
-void plan(Planner& planner, const ops::Copy& op) { plan_strided(planner, strided_args(planner, op)); }
-void plan(Planner& planner, const ops::Add& op) { plan_strided(planner, strided_args(planner, op)); }
-void plan(Planner& planner, const ops::Mul& op) { plan_strided(planner, strided_args(planner, op)); }
+void plan(Planner& planner, const ops::Copy& op) {
+  plan_strided(planner, strided_args(planner, op));
+}
+void plan(Planner& planner, const ops::Add& op) {
+  plan_strided(planner, strided_args(planner, op));
+}
+void plan(Planner& planner, const ops::Mul& op) {
+  plan_strided(planner, strided_args(planner, op));
+}
 
 }  // namespace tendon::cuda

@@ -18,18 +18,22 @@ std::size_t bytes_of(const BufferSpec& spec) {
 }
 
 bool reads_iteration(const Trace& trace) {
-  return std::any_of(trace.values().begin(), trace.values().end(), [](const ValueInfo& v) {
-    return v.kind == ValueInfo::Kind::iteration;
-  });
+  return std::any_of(trace.values().begin(), trace.values().end(),
+                     [](const ValueInfo& v) { return v.kind == ValueInfo::Kind::iteration; });
 }
 
 float as_float(const std::byte* p, std::int64_t i, DType dtype) {
   switch (dtype) {
-    case DType::bf16: return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(p)[i]);
-    case DType::f16: return f16_to_f32(reinterpret_cast<const std::uint16_t*>(p)[i]);
-    case DType::i32: return static_cast<float>(reinterpret_cast<const std::int32_t*>(p)[i]);
-    case DType::u8: return static_cast<float>(reinterpret_cast<const std::uint8_t*>(p)[i]);
-    default: return reinterpret_cast<const float*>(p)[i];
+    case DType::bf16:
+      return bf16_to_f32(reinterpret_cast<const std::uint16_t*>(p)[i]);
+    case DType::f16:
+      return f16_to_f32(reinterpret_cast<const std::uint16_t*>(p)[i]);
+    case DType::i32:
+      return static_cast<float>(reinterpret_cast<const std::int32_t*>(p)[i]);
+    case DType::u8:
+      return static_cast<float>(reinterpret_cast<const std::uint8_t*>(p)[i]);
+    default:
+      return reinterpret_cast<const float*>(p)[i];
   }
 }
 
@@ -60,7 +64,8 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
   for (Planned& planned : planned_) {
     if (!planned.step) capture(planned);
   }
-  for (std::size_t i = 0; i < planned_.size(); ++i) {  // first launches load code: not on the warm path
+  for (std::size_t i = 0; i < planned_.size();
+       ++i) {  // first launches load code: not on the warm path
     const Status warm = run(i, 0, 1);
     require(warm.ok(), "{}", warm.message());
   }
@@ -119,8 +124,8 @@ bool CudaExecutable::plan_persistent(std::size_t i) {
   if (!pool_ || !planned.iterates) return false;
   std::string why;
   std::unique_ptr<PersistentStep> step = pool_->build(*planned.trace, planned.memory, why);
-  require(step || options_.steps != StepMode::persistent, "cuda: {} does not suit a persistent kernel: {}",
-          planned.trace->name(), why);
+  require(step || options_.steps != StepMode::persistent,
+          "cuda: {} does not suit a persistent kernel: {}", planned.trace->name(), why);
   planned.step = std::move(step);
   return planned.step != nullptr;
 }
@@ -168,7 +173,8 @@ MemoryReport CudaExecutable::memory() const {
 Status CudaExecutable::checked(cudaError_t status, const char* what) const noexcept {
   if (status == cudaSuccess) return {};
   char text[Status::kCapacity];
-  const auto end = fmt::format_to_n(text, sizeof text, "cuda: {}: {}", what, cudaGetErrorString(status));
+  const auto end =
+      fmt::format_to_n(text, sizeof text, "cuda: {}: {}", what, cudaGetErrorString(status));
   return Status(std::string_view(text, std::min(end.size, sizeof text)));
 }
 
@@ -227,7 +233,8 @@ std::vector<float> CudaExecutable::fetch(std::size_t trace, Value value) {
   });
   require(info.kind != ValueInfo::Kind::intermediate || tapped,
           "{}: value {} is neither tapped nor a buffer", planned.trace->name(), value.id);
-  const std::vector<std::size_t>& offsets = planned.step ? planned.step->offsets() : planned.offsets;
+  const std::vector<std::size_t>& offsets =
+      planned.step ? planned.step->offsets() : planned.offsets;
   Memory memory = planned.memory;
   if (planned.step) memory.arena = planned.step->arena();
   const Planner::Operand from = Planner(*planned.trace, memory, offsets, shared_).at(value);

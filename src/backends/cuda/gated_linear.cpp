@@ -12,7 +12,8 @@ void plan(Planner& planner, const ops::GatedLinear& op) {
   p.joined = planner.weights().joined(op.gate, op.up, p.in);
   GatedArgs args{.gate_bias = planner.weights().vector(op.gate_bias),
                  .up_bias = planner.weights().vector(op.up_bias),
-                 .curve = curve_of(op.act), .out = out};
+                 .curve = curve_of(op.act),
+                 .out = out};
   // In bf16 gate and up are rounded before the product of the two, as eager frameworks do.
   args.dtype = out.dtype == DType::bf16 && p.in == DType::bf16 ? DType::bf16 : DType::f32;
   const int vector = vector_width({out});

@@ -144,10 +144,10 @@ std::vector<cublasLtMatmulHeuristicResult_t> GemmLibrary::candidates(const Gemm&
   MatmulPreference preference;
   check(cublasLtMatmulPreferenceCreate(preference.put()), "creating a preference");
   const std::size_t workspace = kWorkspace;
-  check(cublasLtMatmulPreferenceSetAttribute(preference.get(),
-                                             CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                             sizeof workspace),
-        "setting a preference");
+  check(
+      cublasLtMatmulPreferenceSetAttribute(
+          preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace),
+      "setting a preference");
   const std::uint32_t alignment = static_cast<std::uint32_t>(gemm.shape_.alignment);
   for (const auto attribute :
        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,

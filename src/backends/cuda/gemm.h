@@ -1,5 +1,5 @@
-// Products through cuBLASLt: the algorithm of each shape is measured once while planning, validated, and
-// remembered in a file.
+// Products through cuBLASLt: the algorithm of each shape is measured once while planning,
+// validated, and remembered in a file.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +13,8 @@
 
 namespace tendon::cuda {
 
-// out[b] = act(x[b] W^T + bias) + residual[b]; x [m, k], W [n, k] dense, out and residual [m, n] with
-// row strides. bf16 or f32 inputs, fp32 accumulation (true fp32 for f32 inputs).
+// out[b] = act(x[b] W^T + bias) + residual[b]; x [m, k], W [n, k] dense, out and residual [m, n]
+// with row strides. bf16 or f32 inputs, fp32 accumulation (true fp32 for f32 inputs).
 struct GemmShape {
   int m = 0, n = 0, k = 0, batches = 1;
   std::int64_t x_stride = 0, x_batch = 0, out_stride = 0, out_batch = 0;

@@ -43,8 +43,8 @@ __global__ void check_kernel(GemmSample s, int* wrong) {
   if (s.bias) sum += device::load(s.bias, column, s.out_dtype);
   if (s.gelu) sum = device::curve(device::Curve::gelu_tanh, sum);
   if (s.residual) {
-    const float r =
-        device::load(s.residual, b * s.residual_batch + row * s.residual_stride + column, s.out_dtype);
+    const float r = device::load(
+        s.residual, b * s.residual_batch + row * s.residual_stride + column, s.out_dtype);
     sum += r;
     magnitude += fabsf(r);
   }

@@ -11,9 +11,11 @@ void plan(Planner& planner, const ops::Linear& op) {
     plan_product(planner, p, library_extras(planner, finish, op.out));
     return;
   }
-  EpilogueArgs args{.bias = planner.weights().vector(op.bias), .curve = curve_of(op.act),
+  EpilogueArgs args{.bias = planner.weights().vector(op.bias),
+                    .curve = curve_of(op.act),
                     .gate = planner.table(op.gate, p.out.count),
-                    .residual = planner.rows(op.residual), .out = p.out};
+                    .residual = planner.rows(op.residual),
+                    .out = p.out};
   const int vector = std::min(vector_width({args.residual, p.out}), vector_width(args.gate, p.n));
   const Scratch acc = plan_product_to_scratch(planner, p, DType::f32);
   planner.launch([acc, args, vector](cudaStream_t stream) {

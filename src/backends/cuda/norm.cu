@@ -24,7 +24,8 @@ __device__ float row_sum(float v) {
 }
 
 template <int V>
-__device__ void finish(const NormArgs& a, int row, int column, float mean, float scale, float (&x)[V]) {
+__device__ void finish(const NormArgs& a, int row, int column, float mean, float scale,
+                       float (&x)[V]) {
   float w[V];
 #pragma unroll
   for (int j = 0; j < V; ++j) x[j] = (x[j] - mean) * scale;

@@ -18,8 +18,8 @@ int tiles_of(int rows);
 cudaError_t fit_step(StepShape& shape);
 cudaError_t launch_step(const StepArgs& args, const StepShape& shape, cudaStream_t stream);
 
-// Copies plain weights [rows, k] into the streams of one product phase. `first_tile` [CTAs * warps]:
-// where in each stream, in tiles; `stream` as in StepArgs.
+// Copies plain weights [rows, k] into the streams of one product phase. `first_tile` [CTAs *
+// warps]: where in each stream, in tiles; `stream` as in StepArgs.
 struct PackArgs {
   ProductPhase phase;
   const void* weight = nullptr;  // bf16

@@ -4,8 +4,8 @@
 namespace tendon::cuda::persistent {
 namespace {
 
-// One CTA a stream; a lane writes what it will load: rows lane / 4 of a unit, inputs 2 (lane % 4) + 0, 1
-// and + 8, 9 of either half of a block.
+// One CTA a stream; a lane writes what it will load: rows lane / 4 of a unit, inputs 2 (lane % 4) +
+// 0, 1 and + 8, 9 of either half of a block.
 __global__ void pack_kernel(PackArgs a) {
   const int cta = blockIdx.x, warp = blockIdx.y, lane = threadIdx.x % 32;
   const ProductPhase& p = a.phase;

@@ -9,7 +9,7 @@ namespace {
 constexpr int kThreads = 256;
 
 struct BlockArgs {
-  device::Strided x, out;  // [B, Y, X, C]
+  device::Strided x, out;                                                 // [B, Y, X, C]
   int height = 0, width = 0, channels = 0, block = 1, channel_major = 0;  // of out's grid, of x
 };
 
@@ -51,8 +51,8 @@ __global__ void average_pool_kernel(PoolArgs p, int64_t items) {
   const int from = (c - p.offset) / p.step;
   float v = 0;
   if (c >= p.offset && (c - p.offset) % p.step == 0 && from < p.channels_in) {
-    const int64_t at = b * p.x.stride[0] + 2 * y * p.x.stride[1] + 2 * x * p.x.stride[2] +
-                       from * p.x.stride[3];
+    const int64_t at =
+        b * p.x.stride[0] + 2 * y * p.x.stride[1] + 2 * x * p.x.stride[2] + from * p.x.stride[3];
     v = 0.25f * (device::load(p.x.data, at, p.x.dtype) +
                  device::load(p.x.data, at + p.x.stride[2], p.x.dtype) +
                  device::load(p.x.data, at + p.x.stride[1], p.x.dtype) +

@@ -36,8 +36,8 @@ struct Shared {
   Device device;
   WeightStore* weights = nullptr;
   GemmLibrary* gemms = nullptr;
-  std::byte* scratch = nullptr;       // set before the first launch
-  std::size_t scratch_bytes = 0;      // the most that any op asked for
+  std::byte* scratch = nullptr;         // set before the first launch
+  std::size_t scratch_bytes = 0;        // the most that any op asked for
   std::vector<DeviceMemory> constants;  // small arrays that ops need beside their operands
 };
 
@@ -52,7 +52,8 @@ class Planner {
     explicit operator bool() const { return data != nullptr; }
   };
 
-  Planner(const Trace& trace, const Memory& memory, std::vector<std::size_t> offsets, Shared& shared);
+  Planner(const Trace& trace, const Memory& memory, std::vector<std::size_t> offsets,
+          Shared& shared);
 
   const Trace& trace() const { return *trace_; }
   Shared& shared() const { return *shared_; }

@@ -27,7 +27,8 @@ __global__ void epilogue_kernel(const float* acc, EpilogueArgs a) {
     for (int j = 0; j < V; ++j) v[j] *= other[j];
   }
   if (a.residual.data) {
-    device::load_vector<V>(a.residual.data, a.residual.offset(row) + column, a.residual.dtype, other);
+    device::load_vector<V>(a.residual.data, a.residual.offset(row) + column, a.residual.dtype,
+                           other);
 #pragma unroll
     for (int j = 0; j < V; ++j) v[j] += other[j];
   }
@@ -78,7 +79,8 @@ void launch_epilogue(const float* acc, const EpilogueArgs& a, int vector, cudaSt
 }
 
 void launch_convert(const device::RowsView& x, void* out, DType dtype, cudaStream_t stream) {
-  convert_kernel<<<blocks(int64_t{x.count} * x.width, kThreads), kThreads, 0, stream>>>(x, out, dtype);
+  convert_kernel<<<blocks(int64_t{x.count} * x.width, kThreads), kThreads, 0, stream>>>(x, out,
+                                                                                        dtype);
 }
 
 void launch_gated(const GatedArgs& a, int vector, cudaStream_t stream) {

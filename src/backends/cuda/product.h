@@ -1,5 +1,5 @@
-// The product that several ops share: operands brought to one dtype, one library call, an epilogue of
-// ours where the library has none.
+// The product that several ops share: operands brought to one dtype, one library call, an epilogue
+// of ours where the library has none.
 #pragma once
 
 #include "backends/cuda/planner.h"

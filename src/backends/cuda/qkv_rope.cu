@@ -93,7 +93,8 @@ Section section(Planner& planner, Value out, WeightRef norm, int first, bool rot
   return s;
 }
 
-// Without a rotation heads mean nothing: chunks of 16 elements take their place where memory allows.
+// Without a rotation heads mean nothing: chunks of 16 elements take their place where memory
+// allows.
 void flatten(Args& a) {
   for (const Section& s : a.section) {
     const bool flat = s.out.row_stride == a.width && s.heads * a.width % 16 == 0;

@@ -19,8 +19,8 @@ __global__ void rope_kernel(Args a) {
   if (item >= int64_t{a.x.count} * per_row) return;
   const int row = static_cast<int>(item / per_row), i = static_cast<int>(item % per_row) * V;
   float first[V], second[V];
-  device::load_pairs<V>(a.x.data, a.x.offset(row), a.x.dtype, half, i, a.rotation.interleaved, first,
-                        second);
+  device::load_pairs<V>(a.x.data, a.x.offset(row), a.x.dtype, half, i, a.rotation.interleaved,
+                        first, second);
   device::rotate<V>(a.rotation, row / a.heads, half, i, first, second);
   device::store_pairs<V>(a.out.data, a.out.offset(row), a.out.dtype, half, i,
                          a.rotation.interleaved, first, second);

@@ -5,8 +5,7 @@
 
 namespace tendon::cuda {
 
-Staging::Staging(cudaStream_t stream)
-    : stream_(stream), memory_(kPart * kParts), inbound_(kPart) {
+Staging::Staging(cudaStream_t stream) : stream_(stream), memory_(kPart * kParts), inbound_(kPart) {
   for (Event& event : sent_) {
     check(cudaEventCreateWithFlags(event.put(), cudaEventDisableTiming), "creating an event");
   }
@@ -14,7 +13,8 @@ Staging::Staging(cudaStream_t stream)
 
 // The next part, once the copies that used it are done (they are, unless megabytes are in flight).
 cudaError_t Staging::advance() noexcept {
-  const cudaError_t recorded = cudaEventRecord(sent_[static_cast<std::size_t>(part_)].get(), stream_);
+  const cudaError_t recorded =
+      cudaEventRecord(sent_[static_cast<std::size_t>(part_)].get(), stream_);
   if (recorded != cudaSuccess) return recorded;
   part_ = (part_ + 1) % kParts;
   used_ = 0;
@@ -42,8 +42,7 @@ cudaError_t Staging::write(std::byte* to, std::span<const std::byte> data) noexc
 cudaError_t Staging::read(std::span<std::byte> data, const std::byte* from) noexcept {
   while (!data.empty()) {
     const std::size_t n = std::min(data.size(), kPart);
-    cudaError_t status =
-        cudaMemcpyAsync(inbound_.data(), from, n, cudaMemcpyDeviceToHost, stream_);
+    cudaError_t status = cudaMemcpyAsync(inbound_.data(), from, n, cudaMemcpyDeviceToHost, stream_);
     if (status == cudaSuccess) status = cudaStreamSynchronize(stream_);
     if (status != cudaSuccess) return status;
     std::memcpy(data.data(), inbound_.data(), n);

@@ -54,8 +54,8 @@ void WeightStore::fill(const Weight& weight, DType dtype, std::int64_t first, st
   const std::int64_t width = weight.shape.numel() / weight.shape[0];
   const bool rounded = weight.format == Format::bf16;
   if (weight.raw && weight.raw_dtype == DType::bf16 && dtype == DType::bf16) {
-    copy_finite(weight, static_cast<const std::uint16_t*>(weight.raw) + first * width, count * width,
-                out);
+    copy_finite(weight, static_cast<const std::uint16_t*>(weight.raw) + first * width,
+                count * width, out);
     return;
   }
   std::vector<float> values(static_cast<std::size_t>(count * width));

@@ -1,5 +1,5 @@
-// Weights on the device: read by threads, rounded, sent through page-locked staging, kept in the form
-// that kernels ask for. Uploads happen on first demand, while planning.
+// Weights on the device: read by threads, rounded, sent through page-locked staging, kept in the
+// form that kernels ask for. Uploads happen on first demand, while planning.
 #pragma once
 
 #include <compare>
@@ -25,7 +25,8 @@ class WeightStore {
   // A vector in fp32, or in bf16 for a library's epilogue; null where ref is absent.
   const float* vector(WeightRef ref);
   const void* vector_bf16(WeightRef ref);
-  // The same for someone who makes a packed copy: until give_back, which frees what nobody else uses.
+  // The same for someone who makes a packed copy: until give_back, which frees what nobody else
+  // uses.
   const void* borrow(WeightRef a, WeightRef b, DType dtype);  // b absent: a alone
   void give_back(WeightRef a, WeightRef b, DType dtype);
   // Memory counted as weights that someone else packed.

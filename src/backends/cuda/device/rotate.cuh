@@ -6,7 +6,6 @@
 
 namespace tendon::cuda::device {
 
-
 // Elements [i, i + V) of the first half of a head and their partners, in registers: a, b.
 template <int V>
 __device__ inline void rotate(const Rotation& r, int token, int half, int i, float (&a)[V],
@@ -23,8 +22,8 @@ __device__ inline void rotate(const Rotation& r, int token, int half, int i, flo
   }
 }
 
-// One chunk of a head: 2 V elements. Split-half: [i, i + V) and [half + i, half + i + V). Interleaved:
-// [2 i, 2 i + 2 V), whose even elements pair with the odd ones.
+// One chunk of a head: 2 V elements. Split-half: [i, i + V) and [half + i, half + i + V).
+// Interleaved: [2 i, 2 i + 2 V), whose even elements pair with the odd ones.
 template <int V>
 __device__ inline void load_pairs(const void* p, int64_t at, DType t, int half, int i,
                                   int interleaved, float (&a)[V], float (&b)[V]) {
