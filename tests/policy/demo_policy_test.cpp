@@ -41,6 +41,7 @@ TEST(DemoPolicy, AnswersTheRecordedObservationsAsRecorded) {
   const golden::File file(kFolder + "/golden", golden::Absolute{});
   LoadOptions options;
   options.dtype = "f32";
+  options.threads = 1;
   Policy policy = load(kFolder, options);
   for (int at = 0; at < static_cast<int>(file.json.size()); ++at) {
     const Chunk chunk = answer(policy, file, at);
