@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What tendon does, in a minute: one recorded case of the original code, a small synthetic checkpoint
-# run on the two pictures of the repository, then a trained policy that moves a simulated arm.
+# What tendon does, in a minute: one recorded case of the original code, a small synthetic
+# checkpoint run on the two pictures of the repository, then a trained policy that moves a simulated
+# arm.
 #   tools/demo.sh BUILD
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -88,8 +88,7 @@ class Trace {
   // Names a value for comparison with a recording; kept until the end of the run where the program
   // records taps, ignored otherwise. In a name, {slot} says that the first dimension counts the
   // cameras present, {row} that it counts time steps, {step} stands for the iteration, and a
-  // trailing
-  // [] that the values of all iterations are stacked.
+  // trailing [] that the values of all iterations are stacked.
   // Which rows (dimension 1) of the recording a value holds: all; the valid prefix rows, packed to
   // the front; its first; its last.
   enum class TapRows : std::uint8_t { plain, packed_prefix, first, last };
