@@ -1,7 +1,7 @@
 // The acceptance of a backend on a GPU machine: every op at every shape against the reference, then
 // whole models at their published sizes with generated weights. Text to stdout, JSON to a file.
 //   gpu_acceptance ops [PATTERN] [--json FILE]
-//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured] [--cache FILE] [--json FILE]
+//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --compare] [--cache FILE] [--json FILE]
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@ struct Arguments {
   std::vector<std::string> words;
   std::string json_file, cache;
   int runs = 300;
-  bool ops = false, captured = false;
+  bool ops = false, captured = false, compare = false;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -47,6 +47,8 @@ Arguments parse(int argc, char** argv) {
       a.runs = std::max(1, std::atoi(argv[++i]));
     } else if (word == "--ops") {
       a.ops = true;
+    } else if (word == "--compare") {
+      a.compare = true;
     } else if (word == "--captured") {
       a.captured = true;
     } else {
@@ -213,13 +215,36 @@ void print_ops(Loaded& loaded, const Model::StageTrace& stage, json& to) {
   }
 }
 
+// The chunk by the captured chain of kernels.
+std::vector<float> captured_chunk(const Workload& w, Arguments a) {
+  a.captured = true;
+  Loaded loaded(w, a);
+  loaded.call();
+  return loaded.chunk();
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double off = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    off += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(off / norm);
+}
+
 void time_workload(const Workload& w, const Arguments& a, json& report) {
+  const std::vector<float> captured = a.compare ? captured_chunk(w, a) : std::vector<float>();
   const auto begin = Clock::now();
   Loaded loaded(w, a);
   const double load = std::chrono::duration<double>(Clock::now() - begin).count();
   const double first = loaded.call();
+  const std::vector<float> first_chunk = loaded.chunk();
   loaded.call();
   std::vector<float> before = loaded.chunk();
+  if (distance(before, first_chunk) != 0) {
+    fmt::print("{}: the second call DIFFERS from the first: {:.2e}\n", w.name,
+               distance(before, first_chunk));
+  }
   std::vector<double> times;
   for (int i = 0; i < a.runs; ++i) times.push_back(loaded.call());
   const bool same = std::memcmp(before.data(), loaded.chunk().data(), before.size() * 4) == 0;
@@ -234,6 +259,7 @@ void time_workload(const Workload& w, const Arguments& a, json& report) {
       "replays {}, {}\n",
       w.name, at(0.5), at(0.9), at(0.99), at(1), first * 1e3, load,
       same ? "bit-identical" : "DIFFER", finite ? "finite" : "NOT FINITE");
+  if (a.compare) fmt::print("  chunk against the captured chain: {:.2e}\n", distance(before, captured));
   const MemoryReport m = loaded.executable().memory();
   fmt::print("  memory: weights {} MB, buffers {} MB, arena {} MB\n", m.weights >> 20,
              m.buffers >> 20, m.arena >> 20);

@@ -35,32 +35,59 @@ __device__ void load_queries(const AttentionArgs& a, const Tile& t, T* to) {
   const int chunks = D / 8, width = a.width / 8;
   for (int i = threadIdx.x; i < kRows * chunks; i += kThreads) {
     const int r = i / chunks, c = i % chunks, row = t.first_row + r;
-    const T* from = nullptr;
+    int64_t at = -1;
     if (row < t.group_rows && c < width) {
       const int h = t.key_head * (a.heads / a.key_heads) + row / a.rows, s = row % a.rows;
-      from = static_cast<const T*>(a.q) + t.b * a.q_batch + s * a.q_row + h * a.q_head + c * 8;
+      at = t.b * a.q_batch + s * a.q_row + h * a.q_head + c * 8;
     }
-    device::copy_async(to + r * Layout<D>::kPitch + c * 8, from);
+    if (a.q_dtype == a.piece[0].k_dtype || at < 0) {
+      device::copy_async(to + r * Layout<D>::kPitch + c * 8,
+                         at < 0 ? nullptr : static_cast<const T*>(a.q) + at);
+    } else {
+      float v[8];
+      device::load_vector<8>(a.q, at, a.q_dtype, v);
+      device::store_vector<8>(to + r * Layout<D>::kPitch + c * 8, 0, a.piece[0].k_dtype, v);
+    }
   }
+}
+
+// Where a thread's keys and values come from.
+template <class T>
+struct Source {
+  const T* k[2];
+  const T* v[2];
+  int k_row[2], v_row[2];
+};
+
+template <class T>
+__device__ Source<T> source(const AttentionArgs& a, const Tile& t) {
+  Source<T> s;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const KeyPiece& p = a.piece[i];
+    s.k[i] = static_cast<const T*>(p.k) + t.b * p.k_batch + t.key_head * p.k_head;
+    s.v[i] = static_cast<const T*>(p.v) + t.b * p.v_batch + t.key_head * p.v_head;
+    s.k_row[i] = static_cast<int>(p.k_row), s.v_row[i] = static_cast<int>(p.v_row);
+  }
+  return s;
 }
 
 // Keys [j, j + kKeys) of the concatenation, k then v; zeros past the end.
 template <class T, int D>
-__device__ void load_chunk(const AttentionArgs& a, const Tile& t, int j, T* to) {
+__device__ void load_chunk(const AttentionArgs& a, const Tile& t, const Source<T>& from, int j, T* to) {
   using L = Layout<D>;
-  const int chunks = D / 8, width = a.width / 8;
-  for (int i = threadIdx.x % kGroup; i < L::kKeys * chunks; i += kGroup) {
-    const int r = i / chunks, c = i % chunks, key = j + r;
-    const T* k = nullptr;
-    const T* v = nullptr;
-    if (key < t.first + t.last && c < width) {
-      const KeyPiece& p = a.piece[key >= t.first];
-      const int row = key >= t.first ? key - t.first : key;
-      k = static_cast<const T*>(p.k) + t.b * p.k_batch + row * p.k_row + t.key_head * p.k_head + c * 8;
-      v = static_cast<const T*>(p.v) + t.b * p.v_batch + row * p.v_row + t.key_head * p.v_head + c * 8;
-    }
-    device::copy_async(to + r * L::kPitch + c * 8, k);
-    device::copy_async(to + L::kChunk + r * L::kPitch + c * 8, v);
+  constexpr int kChunks = D / 8;
+  const int width = a.width / 8, end = t.first + t.last;
+#pragma unroll 4
+  for (int i = threadIdx.x % kGroup; i < L::kKeys * kChunks; i += kGroup) {
+    const int r = i / kChunks, c = i % kChunks, key = j + r;
+    const bool real = key < end && c < width, second = key >= t.first;
+    const int row = second ? key - t.first : key;
+    const T* k = (second ? from.k[1] : from.k[0]) + int64_t{row} * (second ? from.k_row[1] : from.k_row[0]);
+    const T* v = (second ? from.v[1] : from.v[0]) + int64_t{row} * (second ? from.v_row[1] : from.v_row[0]);
+    T* at = to + r * L::kPitch + c * 8;
+    device::copy_async(at, real ? k + c * 8 : nullptr);
+    device::copy_async(at + L::kChunk, real ? v + c * 8 : nullptr);
   }
 }
 
@@ -89,32 +116,32 @@ __device__ void scores(const T* q, const T* k, float (&s)[Layout<D>::kKeys / 8][
 template <int D>
 __device__ void mask(const AttentionArgs& a, const Tile& t, int warp_row, int j,
                      float (&s)[Layout<D>::kKeys / 8][4]) {
-  const int lane = threadIdx.x % 32;
+  const int lane = threadIdx.x % 32, end = t.first + t.last;
+  const float scale = a.scale * kLog2e;
+  const bool biased = a.piece[0].bias || a.piece[1].bias || a.score_bias;
+#pragma unroll
+  for (auto& tile : s) tile[0] *= scale, tile[1] *= scale, tile[2] *= scale, tile[3] *= scale;
+  if (!biased && !a.visible && j + Layout<D>::kKeys <= end) return;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = t.first_row + warp_row + lane / 4 + half * 8;
-    const bool real = row < t.group_rows;
+    const int row = min(t.first_row + warp_row + lane / 4 + half * 8, t.group_rows - 1);
     const int query = row % a.rows, h = t.key_head * (a.heads / a.key_heads) + row / a.rows;
-    const int seen = real ? seen_keys(a, query, t.first, t.last) : 0;
+    const int seen = seen_keys(a, query, t.first, t.last);
 #pragma unroll
     for (int n = 0; n < Layout<D>::kKeys / 8; ++n) {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         float& x = s[n][half * 2 + c];
         const int key = j + n * 8 + lane % 4 * 2 + c;
-        if (key >= seen) {
-          x = -INFINITY;
-          continue;
-        }
+        if (key >= seen) x = -INFINITY;
+        if (key >= seen || !biased) continue;
         const bool second = key >= t.first;
         const KeyPiece& p = a.piece[second];
         const int at = second ? key - t.first : key;
-        x *= a.scale;
-        if (p.bias) x += p.bias[int64_t{t.b} * p.count + at];
+        if (p.bias) x += p.bias[int64_t{t.b} * p.count + at] * kLog2e;
         if (!second && a.score_bias) {
-          x += a.score_bias[(int64_t{h} * a.rows + query) * p.count + at];
+          x += a.score_bias[(int64_t{h} * a.rows + query) * p.count + at] * kLog2e;
         }
-        x *= kLog2e;
       }
     }
   }
@@ -186,7 +213,9 @@ __device__ void join_and_store(const AttentionArgs& a, const Tile& t, float* oth
     run.total[half] += __shfl_xor_sync(0xffffffffu, run.total[half], 1);
     run.total[half] += __shfl_xor_sync(0xffffffffu, run.total[half], 2);
   }
-  for (int half = 0; half < 2 && group == 1; ++half) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (group == 0) break;
     float* row = other + (warp_row + lane / 4 + half * 8) * kPitch;
 #pragma unroll
     for (int d = 0; d < D / 8; ++d) {
@@ -196,7 +225,9 @@ __device__ void join_and_store(const AttentionArgs& a, const Tile& t, float* oth
     if (lane % 4 == 0) row[D] = run.top[half], row[D + 1] = run.total[half];
   }
   __syncthreads();
-  for (int half = 0; half < 2 && group == 0; ++half) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (group == 1) break;
     const float* row = other + (warp_row + lane / 4 + half * 8) * kPitch;
     const float top = fmaxf(run.top[half], row[D]), base = top == -INFINITY ? 0.0f : top;
     const float mine = exp2f(run.top[half] - base), theirs = exp2f(row[D] - base);
@@ -236,7 +267,8 @@ __global__ void __launch_bounds__(kThreads, 1) attention_kernel(AttentionArgs a)
   const int chunks = (t.first + t.last + L::kKeys - 1) / L::kKeys;
   const int count = (chunks + 1 - group) / 2;  // of this group: chunks group, group + 2, ..
   load_queries<T, D>(a, t, q);
-  if (count > 0) load_chunk<T, D>(a, t, group * L::kKeys, mine);
+  const Source<T> from = source<T>(a, t);
+  if (count > 0) load_chunk<T, D>(a, t, from, group * L::kKeys, mine);
   device::copy_async_commit();
   float o[D / 8][4] = {}, s[L::kKeys / 8][4];
   Running run;
@@ -246,7 +278,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_kernel(AttentionArgs a)
     const T* k = mine + i % kStages * 2 * L::kChunk;
     const int j = (group + 2 * i) * L::kKeys;
     if (i + 1 < count) {
-      load_chunk<T, D>(a, t, j + 2 * L::kKeys, mine + (i + 1) % kStages * 2 * L::kChunk);
+      load_chunk<T, D>(a, t, from, j + 2 * L::kKeys, mine + (i + 1) % kStages * 2 * L::kChunk);
     }
     device::copy_async_commit();
     scores<T, D>(q + warp_row * L::kPitch, k, s);
@@ -290,13 +322,14 @@ bool aligned(const void* p, std::initializer_list<std::int64_t> strides) {
 }  // namespace
 
 bool suits_tensor_cores(const AttentionArgs& a) {
-  if (a.q_dtype != DType::bf16 && a.q_dtype != DType::f16) return false;
+  auto half = [](DType t) { return t == DType::bf16 || t == DType::f16; };
+  if (!half(a.q_dtype) || !half(a.piece[0].k_dtype)) return false;
   if (a.width % 8 || a.width > 256 || a.out_row % 2 || a.out_head % 2 || a.out_batch % 2) return false;
   bool fits = aligned(a.q, {a.q_batch, a.q_row, a.q_head}) &&
               reinterpret_cast<std::uintptr_t>(a.out) % 4 == 0;
   for (const KeyPiece& p : a.piece) {
     if (p.count == 0) continue;
-    fits &= p.k_dtype == a.q_dtype && p.v_dtype == a.q_dtype &&
+    fits &= p.k_dtype == a.piece[0].k_dtype && p.v_dtype == a.piece[0].k_dtype &&
             aligned(p.k, {p.k_batch, p.k_row, p.k_head}) &&
             aligned(p.v, {p.v_batch, p.v_row, p.v_head});
   }
@@ -304,7 +337,7 @@ bool suits_tensor_cores(const AttentionArgs& a) {
 }
 
 void launch_attention_mma(const AttentionArgs& a, cudaStream_t stream) {
-  if (a.q_dtype == DType::bf16) {
+  if (a.piece[0].k_dtype == DType::bf16) {
     run_width<__nv_bfloat16>(a, stream);
   } else {
     run_width<__half>(a, stream);

@@ -12,7 +12,6 @@ namespace {
 
 using namespace persistent;
 
-constexpr int kCluster = 4;
 constexpr int kMinorOfBulkCopies = 9;  // sm_90: bulk copies, clusters
 
 // Intermediates one after the other; none shares memory, because a norm is computed by whoever reads it.
@@ -158,7 +157,7 @@ std::size_t PersistentPool::bytes() const {
 
 const Streams& PersistentPool::State::pack(const StepPlan& plan, const StepShape& shape) {
   const std::size_t streams_count = static_cast<std::size_t>(shape.ctas) * kWarps;
-  const int pass = pass_units(tiles_of(plan.rows));
+  const int pass = turn_units(tiles_of(plan.rows));
   std::string key = std::to_string(shape.ctas) + "/" + std::to_string(pass);
   for (const PackedWeights& w : plan.weights) {
     key += "," + std::to_string(w.a.id) + "." + std::to_string(w.b.id);
@@ -224,7 +223,7 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
   Planner planner(made, own, layout.offsets, state_->shared);
   StepPlan plan;
   try {
-    plan = build_step(planner, kCluster);
+    plan = build_step(planner);
   } catch (const Error& e) {
     why = e.what();
     return nullptr;

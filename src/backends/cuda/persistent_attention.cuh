@@ -29,9 +29,11 @@ struct AttentionUnit {
   int b, key_head, first_row, rows;  // packed rows [first_row, first_row + rows)
   int first, last;                   // keys of either piece
   int begin, end;                    // this CTA's keys of the concatenation
+  int limited;                       // the first key of the piece that `visible` limits
 };
 
-__device__ inline AttentionUnit attention_unit(const AttentionArgs& a, const Where& w, int unit) {
+__device__ inline AttentionUnit attention_unit(const AttentionArgs& args, const Where& w, int unit) {
+  const AttentionArgs a = args;
   const int group = a.rows * (a.heads / a.key_heads), tiles = (group + kTileRows - 1) / kTileRows;
   AttentionUnit u;
   u.first_row = unit % tiles * kTileRows;
@@ -40,7 +42,8 @@ __device__ inline AttentionUnit attention_unit(const AttentionArgs& a, const Whe
   u.b = unit / tiles / a.key_heads;
   u.first = key_count(a, 0, u.b);
   u.last = key_count(a, 1, u.b);
-  const int all = u.first + u.last, each = ((all + w.cluster_size - 1) / w.cluster_size + 7) / 8 * 8;
+  u.limited = a.piece[1].count ? u.first : 0;
+  const int all = u.first + u.last, each = ((all + kCluster - 1) / kCluster + 7) / 8 * 8;
   u.begin = min(all, w.rank * each);
   u.end = min(all, u.begin + each);
   return u;
@@ -51,78 +54,115 @@ __device__ inline int attention_units(const AttentionArgs& a) {
   return (group + kTileRows - 1) / kTileRows * a.key_heads * a.batch;
 }
 
-// Rows of a chunk's keys and values that lie in piece `which`; zeros past the end go with piece 1.
+enum class Fetch : uint8_t { cached, rest, all };  // keys of the first piece; the others; both
+
+// Where a thread's keys and values come from: its column of 16 bytes is the same in all rows.
+template <class T>
+struct Source {
+  const T* k0;
+  const T* k1;
+  const T* v0;
+  const T* v1;
+  int k_row0, k_row1, v_row0, v_row1;
+  bool inside;
+};
+
 template <class T, int D>
-__device__ void fetch_chunk(const AttentionArgs& a, const AttentionUnit& u, int chunk, int which,
+__device__ Source<T> source(const AttentionArgs& args, const AttentionUnit& u) {
+  const AttentionArgs a = args;
+  const int c = threadIdx.x % (D / 8);
+  const KeyPiece &p = a.piece[0], &q = a.piece[1];
+  return {static_cast<const T*>(p.k) + u.b * p.k_batch + u.key_head * p.k_head + c * 8,
+          static_cast<const T*>(q.k) + u.b * q.k_batch + u.key_head * q.k_head + c * 8,
+          static_cast<const T*>(p.v) + u.b * p.v_batch + u.key_head * p.v_head + c * 8,
+          static_cast<const T*>(q.v) + u.b * q.v_batch + u.key_head * q.v_head + c * 8,
+          static_cast<int>(p.k_row), static_cast<int>(q.k_row), static_cast<int>(p.v_row),
+          static_cast<int>(q.v_row), c < a.width / 8};
+}
+
+// Keys and values of a chunk; zeros past the end.
+template <class T, int D>
+__device__ void fetch_chunk(const Source<T>& from, const AttentionUnit& u, int chunk, Fetch what,
                             std::byte* region) {
   using L = AttentionLayout<D>;
-  T* k = reinterpret_cast<T*>(region + chunk % 2 * L::kStage);
-  T* v = k + L::kPieceElements;
-  const int j = u.begin + chunk * kChunk, width = a.width / 8;
-  for (int i = threadIdx.x; i < kChunk * D / 8; i += kThreads) {
-    const int r = i / (D / 8), c = i % (D / 8), key = j + r;
-    const int piece = key >= u.first;
-    if (piece != which) continue;
-    const T* from_k = nullptr;
-    const T* from_v = nullptr;
-    if (key < u.end && c < width) {
-      const KeyPiece& p = a.piece[piece];
-      const int row = piece ? key - u.first : key;
-      from_k = static_cast<const T*>(p.k) + u.b * p.k_batch + row * p.k_row +
-               u.key_head * p.k_head + c * 8;
-      from_v = static_cast<const T*>(p.v) + u.b * p.v_batch + row * p.v_row +
-               u.key_head * p.v_head + c * 8;
-    }
-    device::copy_async(k + r * L::kPitch + c * 8, from_k);
-    device::copy_async(v + r * L::kPitch + c * 8, from_v);
+  constexpr int kLanes = D / 8, kStep = kThreads / kLanes;
+  const int c = threadIdx.x % kLanes, r0 = threadIdx.x / kLanes;
+  T* k = reinterpret_cast<T*>(region + chunk % 2 * L::kStage) + r0 * L::kPitch + c * 8;
+  int key = u.begin + chunk * kChunk + r0;
+#pragma unroll 2
+  for (int i = 0; i < kChunk / kStep; ++i, key += kStep, k += kStep * L::kPitch) {
+    const bool second = key >= u.first, real = from.inside && key < u.end;
+    if (what != Fetch::all && second != (what == Fetch::rest)) continue;
+    const int row = second ? key - u.first : key;
+    const T* from_k = second ? from.k1 + int64_t{row} * from.k_row1 : from.k0 + int64_t{row} * from.k_row0;
+    const T* from_v = second ? from.v1 + int64_t{row} * from.v_row1 : from.v0 + int64_t{row} * from.v_row0;
+    device::copy_async(k, real ? from_k : nullptr);
+    device::copy_async(k + L::kPieceElements, real ? from_v : nullptr);
   }
 }
 
 template <class T, int D>
-__device__ void fetch_queries(const AttentionArgs& a, const AttentionUnit& u, std::byte* region) {
+__device__ void fetch_queries(const AttentionArgs& args, const AttentionUnit& u, std::byte* region) {
   using L = AttentionLayout<D>;
+  const AttentionArgs a = args;
   T* q = reinterpret_cast<T*>(region + L::kQuery);
+#pragma unroll 1
   for (int i = threadIdx.x; i < kTileRows * D / 8; i += kThreads) {
     const int r = i / (D / 8), c = i % (D / 8), row = u.first_row + r;
-    const T* from = nullptr;
+    int64_t at = -1;
     if (r < u.rows && c < a.width / 8) {
       const int h = u.key_head * (a.heads / a.key_heads) + row / a.rows;
-      from = static_cast<const T*>(a.q) + u.b * a.q_batch + row % a.rows * a.q_row + h * a.q_head + c * 8;
+      at = u.b * a.q_batch + row % a.rows * a.q_row + h * a.q_head + c * 8;
     }
-    device::copy_async(q + r * L::kPitch + c * 8, from);
+    if (a.q_dtype == a.piece[0].k_dtype || at < 0) {
+      device::copy_async(q + r * L::kPitch + c * 8,
+                         at < 0 ? nullptr : static_cast<const T*>(a.q) + at);
+    } else {
+      float v[8];
+#pragma unroll
+      for (int e = 0; e < 8; ++e) v[e] = load_fresh(a.q, at + e, a.q_dtype);
+      device::store_vector<8>(q + r * L::kPitch + c * 8, 0, a.piece[0].k_dtype, v);
+    }
   }
 }
+
+// What scores are made with, in registers.
+struct Scoring {
+  float scale;  // to units of log2
+  const float* bias0;
+  const float* bias1;
+  const int32_t* visible;
+  int rows;     // queries a head
+};
 
 // Scores of a chunk: warp w has keys 8 w .. 8 w + 7. Scaled, biased, in units of log2.
 template <class T, int D>
-__device__ void chunk_scores(const AttentionArgs& a, const AttentionUnit& u, int chunk,
-                             std::byte* region) {
+__device__ void chunk_scores(const Scoring& a, const AttentionUnit& u, int chunk, std::byte* region) {
   using L = AttentionLayout<D>;
+  constexpr float kLog2e = 1.4426950408889634f;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const T* k = reinterpret_cast<const T*>(region + chunk % 2 * L::kStage) + warp * 8 * L::kPitch;
   const T* q = reinterpret_cast<const T*>(region + L::kQuery);
-  float s[2][4] = {};
+  float s[4][4] = {};
 #pragma unroll
   for (int d = 0; d < D; d += 32) {
     uint32_t keys[4], rows[2][4];
     device::ldmatrix(keys, k + lane % 8 * L::kPitch + d + lane / 8 * 8);
     device::ldmatrix(rows[0], q + lane % 16 * L::kPitch + d + lane / 16 * 8);
     device::ldmatrix(rows[1], q + lane % 16 * L::kPitch + d + 16 + lane / 16 * 8);
-    device::mma<T>(s[0], rows[0], keys[0], keys[1]);
-    device::mma<T>(s[1], rows[1], keys[2], keys[3]);
+    device::mma<T>(s[d / 32 % 2 * 2], rows[0], keys[0], keys[1]);
+    device::mma<T>(s[d / 32 % 2 * 2 + 1], rows[1], keys[2], keys[3]);
   }
   float* to = reinterpret_cast<float*>(region + L::kScores);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int r = lane / 4 + i / 2 * 8, c = warp * 8 + lane % 4 * 2 + i % 2;
     const int row = u.first_row + r, key = u.begin + chunk * kChunk + c;
-    float x = -INFINITY;
-    if (r < u.rows && key < u.end && key < seen_keys(a, row % a.rows, u.first, u.last)) {
-      const int second = key >= u.first, at = second ? key - u.first : key;
-      x = (s[0][i] + s[1][i]) * a.scale;
-      if (a.piece[second].bias) x += a.piece[second].bias[int64_t{u.b} * a.piece[second].count + at];
-      x *= 1.4426950408889634f;
-    }
+    float x = (s[0][i] + s[1][i] + s[2][i] + s[3][i]) * a.scale;
+    if (a.bias0 && key < min(u.end, u.first)) x += a.bias0[key] * kLog2e;
+    if (a.bias1 && key >= u.first && key < u.end) x += a.bias1[key - u.first] * kLog2e;
+    if (key >= u.end || r >= u.rows) x = -INFINITY;
+    if (a.visible && r < u.rows && key - u.limited >= a.visible[row % a.rows]) x = -INFINITY;
     to[r * L::kScorePitch + c] = x;
   }
 }
@@ -181,8 +221,9 @@ __device__ void chunk_values(int chunk, const std::byte* region, float (&o)[D / 
 
 // Joins the cluster's partial results; each CTA writes its share of the columns.
 template <int D>
-__device__ void join(const AttentionArgs& a, const AttentionUnit& u, const Where& w,
+__device__ void join(const AttentionArgs& args, const AttentionUnit& u, const Where& w,
                      const float (&o)[D / 64][4], std::byte* region) {
+  const AttentionArgs a = args;
   using L = AttentionLayout<D>;
   namespace cg = cooperative_groups;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -197,28 +238,39 @@ __device__ void join(const AttentionArgs& a, const AttentionUnit& u, const Where
   }
   cg::cluster_group cluster = cg::this_cluster();
   cluster.sync();
-  const int columns = D / w.cluster_size;
-  for (int i = threadIdx.x; i < u.rows * columns; i += kThreads) {
-    const int r = i / columns, c = w.rank * columns + i % columns;
-    float top = -INFINITY, sum = 0, total = 0;
-    for (int rank = 0; rank < w.cluster_size; ++rank) {
-      top = fmaxf(top, reinterpret_cast<const float*>(cluster.map_shared_rank(region, rank) + L::kRows)[r]);
-    }
-    const float base = top == -INFINITY ? 0.0f : top;
-    for (int rank = 0; rank < w.cluster_size; ++rank) {
+  constexpr int kMine = D / kCluster / 4;  // vectors of a row
+  for (int i = threadIdx.x; i < u.rows * kMine; i += kThreads) {
+    const int r = i / kMine, c = w.rank * (D / kCluster) + i % kMine * 4;
+    float top[kCluster], part[kCluster];
+    float4 value[kCluster];
+#pragma unroll
+    for (int rank = 0; rank < kCluster; ++rank) {
       const std::byte* theirs = cluster.map_shared_rank(region, rank);
       const float* state = reinterpret_cast<const float*>(theirs + L::kRows);
-      const float weight = exp2f(state[r] - base);
-      sum += weight * reinterpret_cast<const float*>(theirs)[r * L::kOutPitch + c];
-      total += weight * state[kTileRows + r];
+      top[rank] = state[r], part[rank] = state[kTileRows + r];
+      value[rank] = *reinterpret_cast<const float4*>(reinterpret_cast<const float*>(theirs) +
+                                                     r * L::kOutPitch + c);
     }
-    const int row = u.first_row + r, h = u.key_head * (a.heads / a.key_heads) + row / a.rows;
-    if (c < a.width) {
-      device::store(a.out, u.b * a.out_batch + row % a.rows * a.out_row + h * a.out_head + c, a.out_dtype,
-                    total > 0 ? sum / total : 0.0f);
+    const float most = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
+    const float base = most == -INFINITY ? 0.0f : most;
+    float4 sum = make_float4(0, 0, 0, 0);
+    float total = 0;
+#pragma unroll
+    for (int rank = 0; rank < kCluster; ++rank) {
+      const float weight = exp2f(top[rank] - base);
+      sum.x += weight * value[rank].x, sum.y += weight * value[rank].y;
+      sum.z += weight * value[rank].z, sum.w += weight * value[rank].w;
+      total += weight * part[rank];
+    }
+    const float inverse = total > 0 ? 1.0f / total : 0.0f;
+    const int row = u.first_row + r, head = row / a.rows;
+    const int h = u.key_head * (a.heads / a.key_heads) + head;
+    const int64_t to = u.b * a.out_batch + (row - head * a.rows) * a.out_row + h * a.out_head + c;
+    const float out[4] = {sum.x * inverse, sum.y * inverse, sum.z * inverse, sum.w * inverse};
+    for (int e = 0; e < 4; ++e) {
+      if (c + e < a.width) device::store(a.out, to + e, a.out_dtype, out[e]);
     }
   }
-  cluster.sync();
 }
 
 // What can be fetched before the phase may begin: keys that no phase of this kernel writes.
@@ -227,51 +279,56 @@ __device__ __noinline__ void prepare_attention(const AttentionArgs& a, const Whe
                                                std::byte* region) {
   if (w.cluster >= attention_units(a)) return;
   const AttentionUnit u = attention_unit(a, w, w.cluster);
-  fetch_chunk<T, D>(a, u, 0, 0, region);
-  fetch_chunk<T, D>(a, u, 1, 0, region);
+  const Source<T> from = source<T, D>(a, u);
+#pragma unroll 1
+  for (int chunk = 0; chunk < 2; ++chunk) fetch_chunk<T, D>(from, u, chunk, Fetch::cached, region);
 }
 
 template <class T, int D>
 __device__ __noinline__ void run_attention(const AttentionArgs& a, const Where& w, std::byte* region,
-                                           bool ready) {
+                                           bool ready, bool closes) {
   using L = AttentionLayout<D>;
   const int units = attention_units(a);
   for (int unit = w.cluster; unit < units; unit += w.clusters) {
     const AttentionUnit u = attention_unit(a, w, unit);
     const int chunks = (u.end - u.begin + kChunk - 1) / kChunk;
-    if (unit != w.cluster || !ready) {
-      fetch_chunk<T, D>(a, u, 0, 0, region);
-      fetch_chunk<T, D>(a, u, 1, 0, region);
-    }
+    const Source<T> from = source<T, D>(a, u);
+    const KeyPiece &piece0 = a.piece[0], &piece1 = a.piece[1];
+    const Scoring scoring{a.scale * 1.4426950408889634f,
+                          piece0.bias ? piece0.bias + u.b * piece0.count : nullptr,
+                          piece1.bias ? piece1.bias + u.b * piece1.count : nullptr, a.visible, a.rows};
+    const Fetch what = unit != w.cluster || !ready ? Fetch::all : Fetch::rest;
     fetch_queries<T, D>(a, u, region);
-    fetch_chunk<T, D>(a, u, 0, 1, region);
-    device::copy_async_commit();
-    fetch_chunk<T, D>(a, u, 1, 1, region);
-    device::copy_async_commit();
+#pragma unroll 1
+    for (int chunk = 0; chunk < 2; ++chunk) {
+      fetch_chunk<T, D>(from, u, chunk, what, region);
+      device::copy_async_commit();
+    }
     if (threadIdx.x < kTileRows) {
       float* state = reinterpret_cast<float*>(region + L::kRows);
       state[threadIdx.x] = -INFINITY;
       state[kTileRows + threadIdx.x] = 0;
     }
     float o[D / 64][4] = {};
+#pragma unroll 1
     for (int chunk = 0; chunk < chunks; ++chunk) {
       device::copy_async_wait<1>();
       __syncthreads();
-      chunk_scores<T, D>(a, u, chunk, region);
+      chunk_scores<T, D>(scoring, u, chunk, region);
       __syncthreads();
       chunk_weights<T, D>(region);
       __syncthreads();
       chunk_values<T, D>(chunk, region, o);
       __syncthreads();
-      if (chunk + 2 < chunks) {
-        fetch_chunk<T, D>(a, u, chunk + 2, 0, region);
-        fetch_chunk<T, D>(a, u, chunk + 2, 1, region);
-      }
+      if (chunk + 2 < chunks) fetch_chunk<T, D>(from, u, chunk + 2, Fetch::all, region);
       device::copy_async_commit();
     }
     device::copy_async_wait<0>();
     __syncthreads();
     join<D>(a, u, w, o, region);
+    if (closes || unit + w.clusters < units) {
+      cooperative_groups::this_cluster().sync();
+    }
   }
 }
 

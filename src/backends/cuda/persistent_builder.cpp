@@ -26,8 +26,7 @@ Place place(const Trace& t, Value v) {
 
 class Builder {
  public:
-  Builder(Planner& planner, int cluster)
-      : planner_(planner), trace_(planner.trace()), cluster_(cluster) {
+  explicit Builder(Planner& planner) : planner_(planner), trace_(planner.trace()) {
     for (const Op& op : trace_.ops()) {
       for (Value v : operands(op).outputs) written_.insert(place(trace_, v));
     }
@@ -82,6 +81,9 @@ class Builder {
       const bool waits = i == 0 || meets(reads_[i], written) || meets(writes_[i], written) ||
                          meets(writes_[i], read);
       plan_.phases[i].waits = waits;
+      // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait, and
+      // must not fetch into it before.
+      if (i > 0) plan_.phases[i - 1].closes = !waits || plan_.phases[i].prefetches;
       if (waits) read.clear(), written.clear();
       read.insert(reads_[i].begin(), reads_[i].end());
       written.insert(writes_[i].begin(), writes_[i].end());
@@ -151,6 +153,8 @@ class Builder {
     p.bias = planner_.weights().vector(norm.bias);
     p.scale = planner_.table(norm.scale, p.out.count);
     p.shift = planner_.table(norm.shift, p.out.count);
+    require(p.x.even() && p.out.even(), "rows of several batches that lie apart");
+    require(p.x.width <= kThreads * 12, "a norm of {} columns", p.x.width);
     push(phase);
   }
   void add(const ops::RmsNorm& op) {
@@ -204,9 +208,13 @@ class Builder {
     p.x = planner_.rows(from);
     require(p.x.dtype == DType::bf16, "a product of {} rows in {}", p.x.count, name(p.x.dtype));
     p.m = p.x.count, p.k = p.x.width, p.n = n;
+    p.inverse_m = 1.0f / static_cast<float>(p.m);
     require(p.m <= kMostRows, "a product of {} rows, at most {} are wanted", p.m, kMostRows);
     p.blocks = (p.k + kBlock - 1) / kBlock;
     p.vectors = vector_width({p.x}) == 8;
+    auto aligned = [](const void* q) { return reinterpret_cast<std::uintptr_t>(q) % 16 == 0; };
+    p.wide_tables = aligned(p.norm_weight) && aligned(p.norm_bias) && p.k % 4 == 0 &&
+                    vector_width(p.scale, 8) == 8 && vector_width(p.shift, 8) == 8;
     p.units = (n + kColumns - 1) / kColumns;
     p.split = p.norm == NormKind::none && p.k >= kSplitInputs;
     p.rotate_share = static_cast<int>(plan_.weights.size()) * 7;
@@ -216,10 +224,13 @@ class Builder {
 
   void push_product(const ProductPhase& p, const PackedWeights& weights, std::vector<Value> reads,
                     std::vector<Value> writes) {
-    const int parts = p.split ? cluster_ : 1;
+    for (const device::RowsView& v : {p.x, p.residual, p.out, p.q, p.key, p.value}) {
+      require(v.even(), "rows of several batches that lie apart");
+    }
+    const int parts = p.split ? kCluster : 1;
     const int columns = (p.blocks + parts - 1) / parts * kBlock;
     require(columns <= kMostInputs, "a product of {} inputs", p.k);
-    const int sums = kWarps / 2 * pass_units(tiles_of(p.m)) * 16 * tiles_of(p.m) * kColumns * 4;
+    const int sums = kWarps * pass_units(tiles_of(p.m)) * 16 * tiles_of(p.m) * kColumns * 4;
     require(p.m * (columns + 8) * 2 + 128 + sums <= kRegionBytes, "a product of {} x {} inputs", p.m,
             columns);
     Phase phase;
@@ -258,6 +269,8 @@ class Builder {
     p.bias = planner_.weights().vector(op.bias);
     p.curve = curve_of(op.act);
     p.gate = planner_.table(op.gate, p.m);
+    require(p.x.even() && p.out.even() && p.residual.even(), "rows of several batches that lie apart");
+    p.vectors = p.x.dtype == DType::f32 && vector_width({p.x}) == 8;
     push(phase, operands(trace_.ops()[at_]).inputs, {out});
   }
 
@@ -286,6 +299,7 @@ class Builder {
     p.q_columns = p.n - 2 * p.key_columns;
     require(p.head % 16 == 0, "heads of {}", p.head);
     p.columns = Columns::pairs;
+    p.inverse_half = 2.0f / static_cast<float>(p.head);
     p.bias = planner_.weights().vector(op.bias);
     if (op.cos) {
       p.rotation = {planner_.data<const float>(op.cos), planner_.data<const float>(op.sin),
@@ -304,7 +318,7 @@ class Builder {
     phase.attention = attention_args(planner_, op);
     const AttentionArgs& a = phase.attention;
     const bool fits = suits_tensor_cores(a) && !a.score_bias &&
-                      a.width <= (a.q_dtype == DType::f16 ? 128 : 256);
+                      a.width <= (a.piece[0].k_dtype == DType::f16 ? 128 : 256);
     require(fits, "attention of head width {} in {}", a.width, name(a.q_dtype));
     phase.prefetches =
         !written_.count(place(trace_, op.keys[0].k)) && !written_.count(place(trace_, op.keys[0].v));
@@ -348,7 +362,6 @@ class Builder {
 
   Planner& planner_;
   const Trace& trace_;
-  int cluster_;
   std::size_t at_ = 0;
   StepPlan plan_;
   std::vector<std::set<Place>> reads_, writes_;  // by phase
@@ -359,6 +372,6 @@ class Builder {
 
 }  // namespace
 
-StepPlan build_step(Planner& planner, int cluster) { return Builder(planner, cluster).build(); }
+StepPlan build_step(Planner& planner) { return Builder(planner).build(); }
 
 }  // namespace tendon::cuda::persistent

@@ -22,7 +22,7 @@ struct StepPlan {
   int rows = 0;                  // the most of any product
 };
 
-// Throws Error, in words about the trace, where an op or a shape does not suit. `cluster`: CTAs.
-StepPlan build_step(Planner& planner, int cluster);
+// Throws Error, in words about the trace, where an op or a shape does not suit.
+StepPlan build_step(Planner& planner);
 
 }  // namespace tendon::cuda::persistent

@@ -13,60 +13,122 @@ namespace {
 
 #ifdef TENDON_CLUSTERS
 
-// A warp computes one column of four rows.
-__device__ __noinline__ void run_plain_product(const PlainProductPhase& p, const Where& w) {
-  constexpr int kRows = 4;
-  const int lane = threadIdx.x % 32, groups = (p.m + kRows - 1) / kRows;
-  const int warps = w.ctas * kWarps, warp = threadIdx.x / 32 * w.ctas + w.cta;
-  for (int task = warp; task < p.n * groups; task += warps) {
-    const int column = task / groups, first = task % groups * kRows;
-    float sum[kRows] = {};
+__device__ inline void finish_plain(const PlainProductPhase& p, const Where& w, int r, int column,
+                                    float v) {
+  if (p.bias) v += p.bias[column];
+  v = device::curve(p.curve, v);
+  if (p.gate.data) v *= table_row(p.gate, r, w.iteration, w.now)[column];
+  if (p.residual.data) {
+    v += load_fresh(p.residual.data, p.residual.at(r) + column, p.residual.dtype);
+  }
+  device::store(p.out.data, p.out.at(r) + column, p.out.dtype, v);
+}
+
+__device__ inline float dot(float4 a, float4 b, float sum) {
+  return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
+}
+
+constexpr int kPlainRows = 4;
+
+// Few inputs: a lane computes a column of four rows.
+__device__ __noinline__ void run_short_product(const PlainProductPhase& p, const Where& w) {
+  const int lane = threadIdx.x % 32, groups = (p.m + kPlainRows - 1) / kPlainRows;
+  const int tasks = (p.n + 31) / 32 * groups;
+  for (int t = threadIdx.x / 32 * w.ctas + w.cta; t < tasks; t += w.ctas * kWarps) {
+    const int column = t / groups * 32 + lane, first = t % groups * kPlainRows;
+    float sum[kPlainRows] = {};
 #pragma unroll 8
-    for (int k = lane; k < p.k; k += 32) {
-      const float weight = p.weight[int64_t{column} * p.k + k];
+    for (int k = 0; k < p.k; k += 4) {
+      const float4 weight = column < p.n ? *reinterpret_cast<const float4*>(p.weight + column * p.k + k)
+                                         : make_float4(0, 0, 0, 0);
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const int r = min(first + i, p.m - 1);
-        sum[i] = fmaf(weight, load_fresh(p.x.data, p.x.offset(r) + k, p.x.dtype), sum[i]);
+      for (int i = 0; i < kPlainRows; ++i) {
+        const int64_t at = p.x.at(min(first + i, p.m - 1)) + k;
+        sum[i] = dot(weight, __ldcg(reinterpret_cast<const float4*>(
+                                 static_cast<const float*>(p.x.data) + at)), sum[i]);
       }
     }
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) sum[i] = device::warp_sum(sum[i]);
-    const int r = first + lane;
-    if (lane >= kRows || r >= p.m) continue;
-    float v = lane == 0 ? sum[0] : lane == 1 ? sum[1] : lane == 2 ? sum[2] : sum[3];
-    if (p.bias) v += p.bias[column];
-    v = device::curve(p.curve, v);
-    if (p.gate.data) v *= table_row(p.gate, r, w.iteration, w.now)[column];
-    if (p.residual.data) {
-      v += load_fresh(p.residual.data, p.residual.offset(r) + column, p.residual.dtype);
+    for (int i = 0; i < kPlainRows; ++i) {
+      if (column < p.n && first + i < p.m) finish_plain(p, w, first + i, column, sum[i]);
     }
-    device::store(p.out.data, p.out.offset(r) + column, p.out.dtype, v);
   }
 }
 
-// A warp a row.
-__device__ __noinline__ void run_norm(const NormPhase& p, const Where& w) {
-  const int lane = threadIdx.x % 32, width = p.x.width;
-  for (int r = threadIdx.x / 32 * w.ctas + w.cta; r < p.x.count; r += w.ctas * kWarps) {
-    const int64_t at = p.x.offset(r), to = p.out.offset(r);
-    float sum = 0, squares = 0;
-    if (p.kind == NormKind::layer) {
-#pragma unroll 8
-      for (int c = lane; c < width; c += 32) sum += load_fresh(p.x.data, at + c, p.x.dtype);
-      sum = device::warp_sum(sum) / static_cast<float>(width);
+// A warp computes one column of four rows.
+__device__ __noinline__ void run_plain_product(const PlainProductPhase& p, const Where& w) {
+  const int lane = threadIdx.x % 32, groups = (p.m + kPlainRows - 1) / kPlainRows;
+  const int warps = w.ctas * kWarps, warp = threadIdx.x / 32 * w.ctas + w.cta;
+  for (int task = warp; task < p.n * groups; task += warps) {
+    const int column = task / groups, first = task % groups * kPlainRows;
+    const float* weight = p.weight + int64_t{column} * p.k;
+    float sum[kPlainRows] = {};
+    if (p.vectors) {
+#pragma unroll 4
+      for (int k = lane * 4; k < p.k; k += 128) {
+        const float4 v = *reinterpret_cast<const float4*>(weight + k);
+#pragma unroll
+        for (int i = 0; i < kPlainRows; ++i) {
+          const int64_t at = p.x.at(min(first + i, p.m - 1)) + k;
+          sum[i] = dot(v, __ldcg(reinterpret_cast<const float4*>(
+                              static_cast<const float*>(p.x.data) + at)), sum[i]);
+        }
+      }
+    } else {
+      for (int k = lane; k < p.k; k += 32) {
+        for (int i = 0; i < kPlainRows; ++i) {
+          const int64_t at = p.x.at(min(first + i, p.m - 1)) + k;
+          sum[i] = fmaf(weight[k], load_fresh(p.x.data, at, p.x.dtype), sum[i]);
+        }
+      }
     }
-#pragma unroll 8
-    for (int c = lane; c < width; c += 32) {
-      const float v = load_fresh(p.x.data, at + c, p.x.dtype) - sum;
-      squares += v * v;
+#pragma unroll
+    for (int i = 0; i < kPlainRows; ++i) sum[i] = device::warp_sum(sum[i]);
+    if (lane >= kPlainRows || first + lane >= p.m) continue;
+    const float v = lane == 0 ? sum[0] : lane == 1 ? sum[1] : lane == 2 ? sum[2] : sum[3];
+    finish_plain(p, w, first + lane, column, v);
+  }
+}
+
+__device__ inline float cta_sum(float v, float* scratch) {
+  v = device::warp_sum(v);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = v;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kWarps; ++i) sum += scratch[i];
+  return sum;
+}
+
+// A CTA a row of at most kHeld elements a thread.
+__device__ __noinline__ void run_norm(const NormPhase& p, const Where& w, float* scratch) {
+  constexpr int kHeld = 12;
+  const int width = p.x.width;
+  for (int r = w.cta; r < p.x.count; r += w.ctas) {
+    const int64_t at = p.x.at(r), to = p.out.at(r);
+    float held[kHeld], sum = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int c = threadIdx.x + i * kThreads;
+      held[i] = c < width ? load_fresh(p.x.data, at + c, p.x.dtype) : 0.0f;
+      sum += held[i];
     }
-    const float deviation = rsqrtf(device::warp_sum(squares) / static_cast<float>(width) + p.eps);
+    const float mean =
+        p.kind == NormKind::layer ? cta_sum(sum, scratch) / static_cast<float>(width) : 0.0f;
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int c = threadIdx.x + i * kThreads;
+      squares += c < width ? (held[i] - mean) * (held[i] - mean) : 0.0f;
+    }
+    const float deviation = rsqrtf(cta_sum(squares, scratch) / static_cast<float>(width) + p.eps);
     const float* scale = p.scale.data ? table_row(p.scale, r, w.iteration, w.now) : nullptr;
     const float* shift = p.shift.data ? table_row(p.shift, r, w.iteration, w.now) : nullptr;
-#pragma unroll 8
-    for (int c = lane; c < width; c += 32) {
-      float v = (load_fresh(p.x.data, at + c, p.x.dtype) - sum) * deviation;
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int c = threadIdx.x + i * kThreads;
+      if (c >= width) break;
+      float v = (held[i] - mean) * deviation;
       if (p.weight) v *= p.offset + p.weight[c];
       if (p.bias) v += p.bias[c];
       if (scale) v *= 1.0f + scale[c];
@@ -76,7 +138,7 @@ __device__ __noinline__ void run_norm(const NormPhase& p, const Where& w) {
   }
 }
 
-__device__ void run_items(const Phase& phase, const Where& w) {
+__device__ __noinline__ void run_items(const Phase& phase, const Where& w) {
   for (int64_t i = int64_t{w.cta} * kThreads + threadIdx.x; i < phase.items;
        i += int64_t{w.ctas} * kThreads) {
     if (phase.kind == Kind::rows) rows_item<1>(phase.rows, i);
@@ -88,22 +150,22 @@ __device__ void run_items(const Phase& phase, const Where& w) {
 enum class Stage : uint8_t { prepare, prepared, whole };
 
 __device__ void dispatch_attention(const AttentionArgs& a, const Where& w, std::byte* region,
-                                   Stage stage) {
-  const bool half = a.q_dtype == DType::f16, ready = stage == Stage::prepared;
+                                   Stage stage, bool closes) {
+  const bool half = a.piece[0].k_dtype == DType::f16, ready = stage == Stage::prepared;
   if (stage == Stage::prepare) {
     if (half) return prepare_attention<__half, 128>(a, w, region);
     if (a.width <= 128) return prepare_attention<__nv_bfloat16, 128>(a, w, region);
     return prepare_attention<__nv_bfloat16, 256>(a, w, region);
   }
-  if (half) return run_attention<__half, 128>(a, w, region, ready);
-  if (a.width <= 128) return run_attention<__nv_bfloat16, 128>(a, w, region, ready);
-  run_attention<__nv_bfloat16, 256>(a, w, region, ready);
+  if (half) return run_attention<__half, 128>(a, w, region, ready, closes);
+  if (a.width <= 128) return run_attention<__nv_bfloat16, 128>(a, w, region, ready, closes);
+  run_attention<__nv_bfloat16, 256>(a, w, region, ready, closes);
 }
 
 struct Shared {
   std::byte* ring;
-  float* factor;
-  float* addend;
+  Constants constants;
+  Ready ready;
   Phase* phase;  // two
   std::byte* region;
   std::uint64_t* full;
@@ -114,9 +176,11 @@ __device__ Shared layout(std::byte* memory) {
   Shared s;
   s.ring = memory;
   s.region = s.ring + kRingBytes;
-  s.factor = reinterpret_cast<float*>(s.region + kRegionBytes);
-  s.addend = s.factor + kMostInputs;
-  s.phase = reinterpret_cast<Phase*>(s.addend + kMostInputs);
+  s.constants.factor = reinterpret_cast<float4*>(s.region + kRegionBytes);
+  s.constants.addend = s.constants.factor + kMostInputs / 4;
+  s.ready.operands = s.constants.addend + kMostInputs / 4;
+  s.ready.residual = reinterpret_cast<float2*>(s.ready.operands + kEarly * kThreads);
+  s.phase = reinterpret_cast<Phase*>(s.ready.residual + kEarly * kThreads);
   s.full = reinterpret_cast<std::uint64_t*>(reinterpret_cast<std::byte*>(s.phase) + 2 * kPhaseBytes);
   s.now = reinterpret_cast<int32_t*>(s.full + kWarps * kDepth);
   return s;
@@ -126,11 +190,14 @@ __device__ Phase& phase_slot(const Shared& s, int i) {
   return *reinterpret_cast<Phase*>(reinterpret_cast<std::byte*>(s.phase) + i % 2 * kPhaseBytes);
 }
 
+// In the background: complete after the next copy_async_wait<0>.
 __device__ void fetch_phase(const StepArgs& a, const Shared& s, int slot, int phase) {
-  const int words = static_cast<int>((sizeof(Phase) + 3) / 4);
-  const uint32_t* from = reinterpret_cast<const uint32_t*>(a.phases + phase);
-  uint32_t* to = reinterpret_cast<uint32_t*>(&phase_slot(s, slot));
-  for (int i = threadIdx.x; i < words; i += kThreads) to[i] = from[i];
+  const int i = threadIdx.x * 16;
+  if (i < static_cast<int>(sizeof(Phase))) {
+    device::copy_async(reinterpret_cast<std::byte*>(&phase_slot(s, slot)) + i,
+                       reinterpret_cast<const std::byte*>(a.phases + phase) + i);
+  }
+  device::copy_async_commit();
 }
 
 __device__ void prepare(Phase& phase, const Where& w, const Shared& s) {
@@ -140,22 +207,33 @@ __device__ void prepare(Phase& phase, const Where& w, const Shared& s) {
     }
     if (phase.kind == Kind::gather && phase.gather.index == w.iteration) phase.gather.index = s.now;
   }
-  if (phase.kind == Kind::product) stage_constants(phase.product, w, s.factor, s.addend);
+  if (phase.kind == Kind::product) {
+    stage_constants(phase.product, w, s.constants);
+    stage_operands(phase.product, w, s.ready.operands);
+  }
   if (phase.kind == Kind::attention && phase.prefetches) {
-    dispatch_attention(phase.attention, w, s.region, Stage::prepare);
+    dispatch_attention(phase.attention, w, s.region, Stage::prepare, false);
   }
 }
 
 template <int MT>
-__device__ void execute(const Phase& phase, const Where& w, Ring& ring, const Shared& s) {
+__device__ __forceinline__ void execute(const Phase& phase, const Where& w, Ring& ring, const Shared& s) {
   switch (phase.kind) {
-    case Kind::product: run_product<MT>(phase.product, w, ring, s.factor, s.addend, s.region); break;
+    case Kind::product: 
+      run_product<MT>(phase.product, w, ring, s.constants, s.ready, s.region, phase.closes);
+      break;
     case Kind::attention:
       dispatch_attention(phase.attention, w, s.region,
-                         phase.prefetches ? Stage::prepared : Stage::whole);
+                         phase.prefetches ? Stage::prepared : Stage::whole, phase.closes);
       break;
-    case Kind::plain_product: run_plain_product(phase.plain, w); break;
-    case Kind::norm: run_norm(phase.norm, w); break;
+    case Kind::plain_product:
+      if (phase.plain.vectors && phase.plain.k <= 64) {
+        run_short_product(phase.plain, w);
+      } else {
+        run_plain_product(phase.plain, w);
+      }
+      break;
+    case Kind::norm: run_norm(phase.norm, w, reinterpret_cast<float*>(s.region)); break;
     default: run_items(phase, w);
   }
 }
@@ -183,6 +261,7 @@ __global__ void __launch_bounds__(kThreads, 1) step_kernel(StepArgs a) {
   device::barrier_init_fence();
   if (threadIdx.x == 0) *s.now = a.first;
   fetch_phase(a, s, 0, 0);
+  device::copy_async_wait<0>();
   __syncthreads();
   const std::uint32_t* stream = a.stream_first + w.cta * kWarps + warp;
   Ring ring(s.ring + warp * kDepth * kPiece, s.full + warp * kDepth,
@@ -202,6 +281,7 @@ __global__ void __launch_bounds__(kThreads, 1) step_kernel(StepArgs a) {
         ring.finish_step();
         w.now += 1;
       }
+      device::copy_async_wait<0>();
       __syncthreads();
       if (next == 0 && threadIdx.x == 0) *s.now = w.now;
       if (next == 0 && repetition + 1 == a.repetitions) break;  // the kernel's end orders the rest

@@ -13,13 +13,17 @@ inline constexpr int kBlock = 32;        // inputs of a tile: a unit by a block 
 inline constexpr int kTileBytes = kColumns * kBlock * 2;
 inline constexpr int kPiece = 2048;      // bytes of one bulk copy
 inline constexpr int kPieceTiles = kPiece / kTileBytes;
-inline constexpr int kDepth = 4;         // pieces in flight or waiting, a warp
+inline constexpr int kDepth = 3;         // pieces in flight or waiting, a warp
+inline constexpr int kCluster = 4;       // CTAs
+inline constexpr int kEarly = 3;         // results a thread has their operands ready for
 inline constexpr int kMostInputs = 1024;  // of a product with a norm, and of a CTA's share of others
 inline constexpr int kRingBytes = kWarps * kDepth * kPiece;
 inline constexpr int kConstantBytes = 2 * kMostInputs * 4;
+inline constexpr int kEarlyBytes = kEarly * kThreads * (16 + 8);
 inline constexpr int kPhaseBytes = 1024;
-inline constexpr int kRegionBytes = 154112;  // activations and sums, or keys and values
-inline constexpr int kSharedBytes = kRingBytes + kConstantBytes + 2 * kPhaseBytes + kRegionBytes + 512;
+inline constexpr int kRegionBytes = 153600;  // activations and sums, or keys and values
+inline constexpr int kSharedBytes =
+    kRingBytes + kRegionBytes + kConstantBytes + kEarlyBytes + 2 * kPhaseBytes + 512;
 static_assert(kSharedBytes <= 227 * 1024);
 
 // How unit u's columns c = 0..7 lie in the weight, and what joins c and c + 4.
@@ -42,9 +46,11 @@ struct ProductPhase {
   device::TableView scale, shift;
   std::uint8_t rows_differ = 0;  // each row its own scale and shift
   std::uint8_t vectors = 0;      // x allows 16-byte loads
+  std::uint8_t wide_tables = 0;  // so do the norm's vectors and tables
   std::uint8_t split = 0;        // a cluster shares the inputs, else each CTA has all
   Columns columns = Columns::plain;
   int n = 0, units = 0, rotate_share = 0;
+  float inverse_m = 1, inverse_half = 1;  // 1 / m, 1 / (head / 2): for divisions
   // out = residual + gate * curve(sum + bias)
   const float* bias = nullptr;
   const float* up_bias = nullptr;
@@ -66,6 +72,7 @@ struct PlainProductPhase {
   device::Curve curve = device::Curve::none;
   device::TableView gate;
   device::RowsView residual, out;
+  std::uint8_t vectors = 0;  // 16-byte loads of x and of the weight's rows
 };
 
 struct NormPhase {
@@ -79,10 +86,11 @@ struct NormPhase {
 
 enum class Kind : std::uint8_t { product, plain_product, attention, norm, rows, strided, gather };
 
-struct Phase {
+struct alignas(16) Phase {
   Kind kind = Kind::rows;
   std::uint8_t waits = 1;       // for all CTAs to finish the phases before
   std::uint8_t prefetches = 0;  // attention: no phase writes the first piece of keys
+  std::uint8_t closes = 1;      // a cluster's CTAs may not go on alone: shared memory is still read
   std::int64_t items = 0;       // of rows, strided, gather
   union {
     ProductPhase product;
@@ -116,8 +124,12 @@ struct Share {
 };
 __host__ __device__ inline Share share(int units, int part, int parts, int turn) {
   const int at = (part + turn) % parts;
-  return {static_cast<int>(static_cast<std::int64_t>(units) * at / parts),
-          static_cast<int>(static_cast<std::int64_t>(units) * (at + 1) / parts)};
+  return {units * at / parts, units * (at + 1) / parts};
+}
+
+// x / y for x below 2^20, given 1 / y.
+__host__ __device__ inline int divide(int x, float inverse) {
+  return static_cast<int>((static_cast<float>(x) + 0.5f) * inverse);
 }
 
 // The weight row of column c of unit u; -1: none.
@@ -126,12 +138,14 @@ __host__ __device__ inline int weight_row(const ProductPhase& p, int u, int c) {
   const int plain = 8 * u + c;
   if (p.columns == Columns::plain) return plain < p.n ? plain : -1;
   if (8 * u >= p.q_columns + p.key_columns) return plain;
-  const int half = p.head / 2, pair = 4 * u + c % 4, h = pair / half, i = pair % half;
+  const int half = p.head / 2, pair = 4 * u + c % 4;
+  const int h = divide(pair, p.inverse_half), i = pair - h * half;
   const int column = p.rotation.interleaved ? 2 * i + c / 4 : i + (c < 4 ? 0 : half);
   return h * p.head + column;
 }
 
-// How many units a pass keeps in registers, by tiles of 16 rows.
-constexpr int pass_units(int tiles) { return tiles == 1 ? 10 : tiles == 2 ? 10 : 6; }
+// How many units' sums a pass keeps, by tiles of 16 rows; and how many units take turns in a stream.
+constexpr int pass_units(int tiles) { return tiles == 1 ? 16 : tiles == 2 ? 10 : 3; }
+constexpr int turn_units(int tiles) { return tiles <= 2 ? 1 : pass_units(tiles); }
 
 }  // namespace tendon::cuda::persistent

@@ -20,7 +20,7 @@ class Ring {
   }
 
   // The lane's share of the next tile: B fragments of two m16n8k16 products.
-  __device__ uint4 take() {
+  __device__ __forceinline__ uint4 take() {
     if (tile_ == 0) device::barrier_wait(full_ + slot_, parity_);
     const uint4 v = reinterpret_cast<const uint4*>(slots_ + slot_ * kPiece +
                                                    tile_ * kTileBytes)[threadIdx.x % 32];
@@ -29,19 +29,19 @@ class Ring {
   }
 
   // At the end of a step: what pads the last piece is skipped.
-  __device__ void finish_step() {
+  __device__ __forceinline__ void finish_step() {
     if (tile_ != 0) finish_piece();
   }
 
  private:
-  __device__ void finish_piece() {
+  __device__ __forceinline__ void finish_piece() {
     __syncwarp();
     tile_ = 0;
     issue(slot_);
     if (++slot_ == kDepth) slot_ = 0, parity_ ^= 1;
   }
 
-  __device__ void issue(int slot) {
+  __device__ __forceinline__ void issue(int slot) {
     if (left_ == 0) return;
     --left_;
     if (threadIdx.x % 32 == 0) {

@@ -99,8 +99,8 @@ DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
 bool library_finishes(const Planner& planner, const Finish& f, Value value, DType in) {
   const Trace& t = planner.trace();
   const DType out = t.dtype(value);
-  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias to rows aligned to less than 8 bytes.
-  if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 8) return false;
+  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows are aligned to less than 16 bytes.
+  if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 16) return false;
   if (out != DType::f32 && !(out == DType::bf16 && in == DType::bf16)) return false;
   if (f.residual && t.dtype(f.residual) != out) return false;
   const bool half = f.bias && t.program().weight(f.bias).format == Format::bf16;

@@ -19,6 +19,9 @@ struct RowsView {
     return rows == count ? r * row_stride
                          : (r / rows) * batch_stride + (r % rows) * row_stride;
   }
+  // The same where all rows lie at one distance: no division, a tenth of the code.
+  __device__ int64_t at(int r) const { return r * row_stride; }
+  bool even() const { return !data || rows == count; }
 };
 
 // The row of a table that serves row r of an operand; data null: absent.
