@@ -59,7 +59,7 @@ json mini_dims() {
   c.image_height = 96, c.image_width = 192, c.vae_width = 16;
   c.layers = 3, c.heads = 2;
   c.video = {"video", 192, 384}, c.action = {"action", 96, 256};
-  c.text_width = 64, c.context_len = 24;
+  c.text_width = 64;
   c.text = {.vocab = 400, .width = 64, .attention = 64, .ffn = 160, .heads = 4, .layers = 2};
   return to_json(c);
 }
@@ -77,19 +77,6 @@ std::int64_t count(const Checkpoint& c, const std::string& before, const std::st
   return n;
 }
 
-void text_dims(const Checkpoint& c, TextConfig& t) {
-  if (!c.has("text:norm.weight")) return;
-  const Shape gate = shape_of(c, "text:blocks.0.ffn.gate.0.weight");
-  const Shape position = shape_of(c, "text:blocks.0.pos_embedding.embedding.weight");
-  t.ffn = gate[0], t.width = gate[1];
-  t.buckets = position[0], t.heads = position[1];
-  t.attention = shape_of(c, "text:blocks.0.attn.q.weight")[0];
-  t.vocab =
-      shape_of(c, c.has("text:token_embedding.weight") ? "text:token_embedding.weight"
-                                                       : "text:encoder.embed_tokens.weight")[0];
-  t.layers = count(c, "text:blocks.", ".norm1.weight");
-}
-
 json dims_of(const Checkpoint& c, const json& known) {
   Config d;
   const std::string video = "policy:mixtures.video.", action = "policy:mixtures.action.";
@@ -105,7 +92,7 @@ json dims_of(const Checkpoint& c, const json& known) {
   d.head_dim = known.value("head_dim", std::int64_t{128});
   d.heads = shape_of(c, action + "blocks.0.self_attn.q.weight")[0] / d.head_dim;
   d.vae_width = shape_of(c, "vae:encoder.conv1.weight")[0];
-  text_dims(c, d.text);
+  if (c.has("text:norm.weight")) d.text = umt5::config_of(c);
   const char* context = known.contains("context_len") ? "context_len" : "prompt_len";
   for (const char* key : {"image_height", "image_width", "horizon", context}) {
     require(known.contains(key), "the file does not say \"{}\": name a contract (--contract)", key);
@@ -125,47 +112,26 @@ std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Check
 
 std::unique_ptr<TextEncoder> make_text(const json& dims, DType working,
                                        const Checkpoint& checkpoint) {
-  return make_text_encoder(config_from(dims).text, working, checkpoint);
+  return umt5::make_encoder(config_from(dims).text, working, checkpoint);
 }
 
-// LeRobot's two layouts of the policy, a converted .pt, the VAE in diffusers' names, the text
-// encoder in Transformers' names.
+// LeRobot's two layouts of the policy and a converted .pt; then the other files' rules.
 std::vector<NameRule> rules() {
-  const std::string down = "encoder.downsamples.$1.downsamples.", block = "encoder.block.*.layer.";
-  return {
-      {"model.mot.*", "mot.$1"},
-      {"model.proprio_encoder.*", "proprio_encoder.$1"},
-      {"mot.layers.*.blocks.*.*", "mixtures.$2.blocks.$1.$3"},
-      {"mot.*", "$1"},
-      {"model_state.*", "$1"},
-      {"model.encoder.*", "encoder.$1"},
-      {"model.decoder.*", "decoder.$1"},
-      {"model.conv1.*", "conv1.$1"},
-      {"model.conv2.*", "conv2.$1"},
-      {"quant_conv.*", "conv1.$1"},
-      {"post_quant_conv.*", "conv2.$1"},
-      {"encoder.conv_in.*", "encoder.conv1.$1"},
-      {"encoder.conv_out.*", "encoder.head.2.$1"},
-      {"encoder.norm_out.*", "encoder.head.0.$1"},
-      {"encoder.mid_block.resnets.0.*", "encoder.middle.0.$1"},
-      {"encoder.mid_block.resnets.1.*", "encoder.middle.2.$1"},
-      {"encoder.mid_block.attentions.0.*", "encoder.middle.1.$1"},
-      {"encoder.down_blocks.*.resnets.*.*", down + "$2.$3"},
-      {"encoder.down_blocks.*.downsampler.*", down + "2.$2"},
-      {"encoder.*.norm1.*", "encoder.$1.residual.0.$2"},
-      {"encoder.*.conv1.*", "encoder.$1.residual.2.$2"},
-      {"encoder.*.norm2.*", "encoder.$1.residual.3.$2"},
-      {"encoder.*.conv2.*", "encoder.$1.residual.6.$2"},
-      {"encoder.*.conv_shortcut.*", "encoder.$1.shortcut.$2"},
-      {"shared.weight", "token_embedding.weight"},
-      {block + "0.SelfAttention.relative_attention_bias.*", "blocks.$1.pos_embedding.embedding.$2"},
-      {block + "0.SelfAttention.*", "blocks.$1.attn.$2"},
-      {block + "0.layer_norm.*", "blocks.$1.norm1.$2"},
-      {block + "1.layer_norm.*", "blocks.$1.norm2.$2"},
-      {block + "1.DenseReluDense.wi_0.*", "blocks.$1.ffn.gate.0.$2"},
-      {block + "1.DenseReluDense.wi_1.*", "blocks.$1.ffn.fc1.$2"},
-      {block + "1.DenseReluDense.wo.*", "blocks.$1.ffn.fc2.$2"},
-      {"encoder.final_layer_norm.*", "norm.$1"}};
+  std::vector<NameRule> all = {{"model.mot.*", "mot.$1"},
+                               {"model.proprio_encoder.*", "proprio_encoder.$1"},
+                               {"mot.layers.*.blocks.*.*", "mixtures.$2.blocks.$1.$3"},
+                               {"mot.*", "$1"}};
+  for (const auto& more : {wan_vae::name_rules(), umt5::name_rules()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
+}
+
+// Tensors of the layout that no call reads.
+std::vector<std::string> unused() {
+  std::vector<std::string> all = wan_vae::unread();
+  all.insert(all.end(), {"text:*", "policy:mixtures.video.head.*"});
+  return all;
 }
 
 }  // namespace
@@ -215,8 +181,7 @@ Family fastwam_family() {
   f.tensors = tensors, f.make = make, f.make_text_encoder = make_text;
   f.text_mark = "text:norm.weight";
   f.recorded_call = recorded_call;
-  f.unused = {"text:*", "vae:decoder.*", "vae:conv2.*", "vae:*.time_conv.*",
-              "policy:mixtures.video.head.*"};
+  f.unused = unused();
   f.factors = {"*.gamma",        "*.norm_q.weight", "*.norm_k.weight", "*.norm3.weight",
                "*.norm1.weight", "*.norm2.weight",  "norm.weight"};
   f.marks = {"mixtures.video.patch_embedding.weight", "mixtures.action.action_encoder.weight"};

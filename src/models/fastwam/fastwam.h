@@ -7,13 +7,10 @@
 #include <string>
 
 #include "models/family.h"
+#include "models/umt5/umt5.h"
+#include "models/wan_vae/wan_vae.h"
 
 namespace tendon::fastwam {
-
-struct TextConfig {
-  std::int64_t vocab = 256384, width = 4096, attention = 4096, ffn = 10240, heads = 64, layers = 24,
-               buckets = 32;
-};
 
 struct ExpertConfig {
   std::string name;  // "video", "action"
@@ -27,17 +24,13 @@ struct Config {
   ExpertConfig video{"video", 3072, 14336}, action{"action", 1024, 4096};
   std::int64_t text_width = 4096, sinusoid = 256, context_len = 128;
   std::int64_t state_dim = 8, action_dim = 7, horizon = 32;
-  TextConfig text;
+  umt5::Config text;
 
-  static constexpr std::int64_t kLatent = 48;
+  static constexpr std::int64_t kLatent = wan_vae::kLatent;
   std::int64_t attention() const { return heads * head_dim; }
   std::int64_t grid_rows() const { return image_height / 32; }
   std::int64_t grid_columns() const { return image_width / 32; }
   std::int64_t video_tokens() const { return grid_rows() * grid_columns(); }
-  // Channels that VAE stage i ends with.
-  std::int64_t vae_channels(std::int64_t stage) const {
-    return vae_width * (stage == 0 ? 1 : stage == 1 ? 2 : 4);
-  }
 };
 
 // Throws Error where the dimensions do not fit together.
@@ -50,9 +43,6 @@ std::vector<TensorSpec> published_tensors(const Config& config);
 
 std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
                                   Checkpoint& checkpoint);
-std::unique_ptr<TextEncoder> make_text_encoder(const TextConfig& config, DType working,
-                                               const Checkpoint& checkpoint);
-
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs);
 

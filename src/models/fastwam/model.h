@@ -9,31 +9,6 @@
 
 namespace tendon::fastwam {
 
-struct Conv {
-  WeightRef weight, bias;  // [O, kh, kw, C]
-};
-
-struct ResidualBlock {
-  nn::Norm norm1, norm2;
-  Conv conv1, conv2;
-  nn::Linear shortcut;  // absent where the width stays
-};
-
-struct VaeStage {
-  std::array<ResidualBlock, 2> blocks;
-  Conv down;  // absent in the last
-};
-
-struct VaeWeights {
-  Conv in, head;
-  std::array<VaeStage, 4> stages;
-  std::array<ResidualBlock, 2> middle;
-  nn::Norm attention_norm, head_norm;
-  nn::Linear qkv, proj;
-  nn::Linear moments;  // mean and log-variance; bound where taps are recorded
-  nn::Linear latent;   // the mean, standardised
-};
-
 // Weights of one block; k | v alone where only keys are wanted.
 struct Block {
   nn::Qkv self, cross;  // cross: k | v of the context rows
@@ -50,7 +25,7 @@ struct Expert {
 };
 
 struct Weights {
-  VaeWeights vae;
+  wan_vae::Weights vae;
   nn::Linear patch;
   Expert video, action;
   nn::Linear action_in, action_out, state;
@@ -108,7 +83,7 @@ class FastWamModel final : public Model {
  private:
   static constexpr int kTimeRows = 16;  // rows of the time tables made by one trace
 
-  // Recording (stages.cpp, vae.cpp).
+  // Recording (stages.cpp).
   void add_buffers(Program& program);
   void add_tables(Program& program);
   ContextBuffers add_context(Program& program, const Expert& expert) const;

@@ -86,7 +86,7 @@ class Session final : public StageObserver {
 
   std::vector<float> encode(std::span<const std::int32_t> ids) {
     const auto backend = Session::backend();
-    const auto encoder = make_text_encoder(config_.text, plan_.options.working, checkpoint_);
+    const auto encoder = umt5::make_encoder(config_.text, plan_.options.working, checkpoint_);
     TextEncoder::Observer observer;
     if (plan_.taps) {
       observer = [this](Executable& e, std::size_t trace) { collect(e, trace, 0, stages_); };

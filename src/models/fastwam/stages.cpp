@@ -147,6 +147,14 @@ void FastWamModel::context_rows(const nn::Recorder& r, const Expert& expert,
   }
 }
 
+std::size_t FastWamModel::record_vision(Program& program) {
+  Trace t("vision", program);
+  wan_vae::record(nn::Recorder(t, options_.working, "vision."), weights_.vae,
+                  t.buffer(buffers_.image), t.buffer(buffers_.latent));
+  program.traces.push_back(std::move(t));
+  return program.traces.size() - 1;
+}
+
 std::size_t FastWamModel::record_text(Program& program, std::int64_t rows) {
   Trace t("text." + std::to_string(rows), program);
   const nn::Recorder r(t, options_.working, "text.");

@@ -25,7 +25,7 @@ Plan plan() {
       {"image", {64, 96}}, {"vae_width", 160},    {"layers", 2},          {"heads", 2},
       {"head_dim", 128},   {"video_hidden", 256}, {"video_ffn", 512},     {"action_hidden", 128},
       {"action_ffn", 256}, {"text_width", 64},    {"context_len", 16},    {"proprio", 8},
-      {"action", 7},       {"horizon", 32},       {"vocab", 64},     {"umt5_width", 64},
+      {"action", 7},       {"horizon", 32},       {"vocab", 64},          {"umt5_width", 64},
       {"umt5_heads", 4},   {"umt5_ffn", 96},      {"umt5_attention", 64}, {"umt5_layers", 2}};
   p.rule.laws = {{.glob = "*.bias", .amplitude = 0.1},
                  {.glob = "*modulation", .amplitude = 0.2},
@@ -141,7 +141,7 @@ TEST(FastWamVector, TextEncoder) {
   ids[39] = 1;
   const auto backend = Session::backend();
   const std::vector<float> y =
-      make_text_encoder(config_from(p.dims).text, DType::f32, checkpoint)->encode(ids, *backend);
+      umt5::make_encoder(config_from(p.dims).text, DType::f32, checkpoint)->encode(ids, *backend);
   expect(y, 0, {-0.570052, 1.494216, -0.207023, 0.623632}, 2e-6);
   expect(y, 39 * 64, {0.218456, -0.944386, 1.076534, -0.380137}, 2e-6);
   EXPECT_NEAR(rms(y), 1.031750, 2e-6);

@@ -1,9 +1,9 @@
 // The VAE's encoder at one frame: a 2-D network over [1, Y, X, C].
 #include <cmath>
 
-#include "models/fastwam/model.h"
+#include "models/wan_vae/wan_vae.h"
 
-namespace tendon::fastwam {
+namespace tendon::wan_vae {
 namespace {
 
 struct Kernel {
@@ -57,7 +57,7 @@ class Encoder {
     return out;
   }
 
-  Value stage(std::size_t i, Value x, const VaeStage& w) const {
+  Value stage(std::size_t i, Value x, const Stage& w) const {
     const std::string at = "stage" + std::to_string(i);
     const Value first = residual(at + ".0", x, w.blocks[0]);
     Value y = residual(at + ".1", first, w.blocks[1]);
@@ -79,7 +79,7 @@ class Encoder {
   }
 
   // One head over all pixels.
-  Value attention(Value x, const VaeWeights& w) const {
+  Value attention(Value x, const Weights& w) const {
     const Shape shape = t_.shape(x);
     const std::int64_t pixels = shape[1] * shape[2], width = shape[3];
     const Value n = r_.rms_norm("attention.norm", x, w.attention_norm);
@@ -100,14 +100,12 @@ class Encoder {
 
 }  // namespace
 
-std::size_t FastWamModel::record_vision(Program& program) {
-  const Config& c = config_;
-  const VaeWeights& w = weights_.vae;
-  Trace t("vision", program);
-  const nn::Recorder r(t, options_.working, "vision.");
+void record(const nn::Recorder& r, const Weights& w, Value image, Value latent) {
+  Trace& t = r.trace();
   const Encoder encoder(r);
-  const Value pixels = t.make(r.working(), {1, c.image_height / 2, c.image_width / 2, 12});
-  t.add(ops::SpaceToDepth{.x = t.buffer(buffers_.image), .channel_major = true, .out = pixels},
+  const Shape shape = t.shape(image);
+  const Value pixels = t.make(r.working(), {1, shape[1] / 2, shape[2] / 2, 12});
+  t.add(ops::SpaceToDepth{.x = image, .channel_major = true, .out = pixels},
         r.name("space_to_depth"));
   t.tap("vae.space_to_depth", pixels);
   Value x = encoder.conv("conv1", pixels, w.in);
@@ -121,11 +119,8 @@ std::size_t FastWamModel::record_vision(Program& program) {
   t.tap("vae.middle2", x);
   x = encoder.conv("head", encoder.norm_silu("head.norm", x, w.head_norm), w.head);
   t.tap("vae.head", x);
-  if (program.record_taps) t.tap("vae.moments", r.linear("moments", x, w.moments));
-  const Value latent = r.linear("latent", x, w.latent, {.into = t.buffer(buffers_.latent)});
-  t.tap("latent", latent);
-  program.traces.push_back(std::move(t));
-  return program.traces.size() - 1;
+  if (t.program().record_taps) t.tap("vae.moments", r.linear("moments", x, w.moments));
+  t.tap("latent", r.linear("latent", x, w.latent, {.into = latent}));
 }
 
-}  // namespace tendon::fastwam
+}  // namespace tendon::wan_vae

@@ -4,11 +4,11 @@
 #include <limits>
 
 #include "base/error.h"
-#include "models/fastwam/fastwam.h"
+#include "models/umt5/umt5.h"
 #include "nn/recorder.h"
 #include "weights/scope.h"
 
-namespace tendon::fastwam {
+namespace tendon::umt5 {
 namespace {
 
 constexpr DType kF32 = DType::f32;
@@ -29,7 +29,7 @@ std::int64_t bucket(std::int64_t distance, std::int64_t buckets) {
 
 class Umt5 final : public TextEncoder {
  public:
-  Umt5(const TextConfig& config, DType working, const Checkpoint& checkpoint)
+  Umt5(const Config& config, DType working, const Checkpoint& checkpoint)
       : c_(config),
         working_(working),
         format_(working == kF32 ? Format::f32 : Format::bf16),
@@ -161,7 +161,7 @@ class Umt5 final : public TextEncoder {
     if (observer) observer(*executable, 0);
   }
 
-  TextConfig c_;
+  Config c_;
   DType working_;
   Format format_;
   const Checkpoint& checkpoint_;
@@ -169,9 +169,9 @@ class Umt5 final : public TextEncoder {
 
 }  // namespace
 
-std::unique_ptr<TextEncoder> make_text_encoder(const TextConfig& config, DType working,
-                                               const Checkpoint& checkpoint) {
+std::unique_ptr<TextEncoder> make_encoder(const Config& config, DType working,
+                                          const Checkpoint& checkpoint) {
   return std::make_unique<Umt5>(config, working, checkpoint);
 }
 
-}  // namespace tendon::fastwam
+}  // namespace tendon::umt5
