@@ -476,7 +476,9 @@ __device__ __forceinline__ void run_product(const ProductPhase& p, const Where& 
   const Share mine = share_of(p, w);
   const int columns = (cta_last - cta_first) * kBlock, pitch = columns + 8;
   __nv_bfloat16* x = reinterpret_cast<__nv_bfloat16*>(region);
-  float* sums = reinterpret_cast<float*>(region + (m * pitch * 2 + 127) / 128 * 128);
+  // At the same place in every CTA of a cluster, whose shares of the inputs may differ by a block.
+  const int widest = (split ? (blocks + kCluster - 1) / kCluster : blocks) * kBlock + 8;
+  float* sums = reinterpret_cast<float*>(region + (m * widest * 2 + 127) / 128 * 128);
   load_residuals(p, w, mine.first, min(kPass, mine.last - mine.first), ready);
   if (p.vectors && !p.rows_differ) {
     load_rows<MT == 1 ? 2 : 4>(p, cta_first * kBlock, columns, pitch, constants, x);
