@@ -12,6 +12,7 @@ namespace {
 sim::RolloutResult run(const char* dtype, sim::RolloutOptions options) {
   LoadOptions how;
   how.dtype = dtype;
+  how.threads = 1;  // other tests run beside this one
   Policy policy = load(std::string(TENDON_ASSETS_DIR) + "/pick_block", how);
   const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& call,
                                      Chunk& chunk) { return policy.infer(seen, call, chunk); };
