@@ -41,7 +41,7 @@ TEST(FastWamGolden, EveryChunkInFp32) {
 
 TEST(FastWamGolden, VelocityOfPinnedRows) {
   const Recorded recorded;
-  Session session(recorded.plan({.working = DType::f32}, true));
+  Session session(recorded.plan({.working = DType::f32}, Taps::on));
   for (const char* variant : {"a", "b", "c"}) {
     session.forget();
     const RecordedCall call = recorded.call(std::string("rtc_") + variant);

@@ -52,11 +52,13 @@ inline void collect(Executable& executable, std::size_t trace, int iteration, St
   }
 }
 
+enum class Taps { off, on };
+
 struct Plan {
   nlohmann::json dims;
   SyntheticRule rule;
   ModelOptions options;
-  bool taps = false;
+  Taps taps = Taps::off;
 };
 
 // A model, its weights and its program.
@@ -70,7 +72,7 @@ class Session final : public StageObserver {
     if (plan_.options.max_steps == 100) plan_.options.max_steps = 16;
     model_ = make_model(config_, plan_.options, checkpoint_);
     auto program = std::make_unique<Program>();
-    program->record_taps = plan_.taps;
+    program->record_taps = plan_.taps == Taps::on;
     model_->record(*program);
     executable_ = backend()->compile(std::move(program), {});
   }
@@ -88,7 +90,7 @@ class Session final : public StageObserver {
     const auto backend = Session::backend();
     const auto encoder = umt5::make_encoder(config_.text, plan_.options.working, checkpoint_);
     TextEncoder::Observer observer;
-    if (plan_.taps) {
+    if (plan_.taps == Taps::on) {
       observer = [this](Executable& e, std::size_t trace) { collect(e, trace, 0, stages_); };
     }
     return encoder->encode(ids, *backend, observer);
@@ -102,7 +104,7 @@ class Session final : public StageObserver {
       input.samples[0].context = rows;
     }
     std::vector<float> chunk(input.noise.size());
-    StageRunner runner(*executable_, plan_.taps || !latent_.empty() ? this : nullptr);
+    StageRunner runner(*executable_, (plan_.taps == Taps::on) || !latent_.empty() ? this : nullptr);
     const Status status = model_->run(input, runner, chunk);
     EXPECT_TRUE(status.ok()) << status.message();
     stages_run_.clear();
@@ -111,7 +113,7 @@ class Session final : public StageObserver {
   }
 
   void after(std::string_view stage, std::size_t trace, int iteration) override {
-    if (plan_.taps) collect(*executable_, trace, iteration, stages_);
+    if (plan_.taps == Taps::on) collect(*executable_, trace, iteration, stages_);
     if (stage == "vision" && !latent_.empty()) {
       EXPECT_TRUE(executable_->write(buffer("latent"), std::as_bytes(std::span(latent_))).ok());
     }
@@ -159,7 +161,7 @@ class Recorded {
   Recorded() : file_("fastwam_tiny") {}
 
   const nlohmann::json& dims() const { return file_.json["dims"]; }
-  Plan plan(const ModelOptions& options = {.working = DType::f32}, bool taps = false) const {
+  Plan plan(const ModelOptions& options = {.working = DType::f32}, Taps taps = Taps::off) const {
     return {dims(), rule(), options, taps};
   }
   SyntheticRule rule() const {
@@ -248,7 +250,7 @@ struct BaseRun {
   std::vector<float> chunk;
 
   explicit BaseRun(const ModelOptions& options)
-      : session(recorded.plan(options, true)),
+      : session(recorded.plan(options, Taps::on)),
         call(recorded.call("n10")),
         chunk(session.run(call.input)) {}
   static const BaseRun& f32() {

@@ -35,7 +35,7 @@ Plan plan() {
                  {.glob = "*pos_embedding.embedding.weight", .amplitude = 1},
                  {.glob = "*"}};
   p.options.working = DType::f32;
-  p.taps = true;
+  p.taps = Taps::on;
   return p;
 }
 
