@@ -5,6 +5,8 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 CUDA_ARCHITECTURES ?= 90a-real;110a-real
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
+# Tests share the cores: a thread that waits must not spin.
+export OMP_WAIT_POLICY ?= passive
 
 # Ninja for a fresh folder; a folder someone configured keeps its generator.
 configure = cmake -S . -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G Ninja)

@@ -1,7 +1,8 @@
 // The acceptance of a backend on a GPU machine: every op at every shape against the reference, then
 // whole models at their published sizes with generated weights. Text to stdout, JSON to a file.
 //   gpu_acceptance ops [PATTERN] [--json FILE]
-//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --compare] [--cache FILE] [--json FILE]
+//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --compare] [--cache FILE]
+//   [--json FILE]
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -259,7 +260,8 @@ void time_workload(const Workload& w, const Arguments& a, json& report) {
       "replays {}, {}\n",
       w.name, at(0.5), at(0.9), at(0.99), at(1), first * 1e3, load,
       same ? "bit-identical" : "DIFFER", finite ? "finite" : "NOT FINITE");
-  if (a.compare) fmt::print("  chunk against the captured chain: {:.2e}\n", distance(before, captured));
+  if (a.compare)
+    fmt::print("  chunk against the captured chain: {:.2e}\n", distance(before, captured));
   const MemoryReport m = loaded.executable().memory();
   fmt::print("  memory: weights {} MB, buffers {} MB, arena {} MB\n", m.weights >> 20,
              m.buffers >> 20, m.arena >> 20);

@@ -1,6 +1,6 @@
-// Attention on tensor cores. A CTA owns 64 rows of one sample and key head: the query heads that share
-// the keys are packed as rows. Two groups of four warps take key chunks in turn, each through its own
-// two-stage buffer, and are joined at the end.
+// Attention on tensor cores. A CTA owns 64 rows of one sample and key head: the query heads that
+// share the keys are packed as rows. Two groups of four warps take key chunks in turn, each through
+// its own two-stage buffer, and are joined at the end.
 #include "backends/cuda/attention.h"
 #include "backends/cuda/device/mma.cuh"
 #include "backends/cuda/keys.cuh"
@@ -18,7 +18,8 @@ struct Layout {
   static constexpr int kChunk = kKeys * kPitch;
   static constexpr int kGroupElements = kStages * 2 * kChunk;
   static constexpr std::size_t kBytes = (kRows * kPitch + 2 * kGroupElements) * 2;
-  static_assert(kGroupElements * 2 >= kRows * (D + 2) * 4, "the second group's sums fit its buffers");
+  static_assert(kGroupElements * 2 >= kRows * (D + 2) * 4,
+                "the second group's sums fit its buffers");
 };
 
 struct Tile {
@@ -74,7 +75,8 @@ __device__ Source<T> source(const AttentionArgs& a, const Tile& t) {
 
 // Keys [j, j + kKeys) of the concatenation, k then v; zeros past the end.
 template <class T, int D>
-__device__ void load_chunk(const AttentionArgs& a, const Tile& t, const Source<T>& from, int j, T* to) {
+__device__ void load_chunk(const AttentionArgs& a, const Tile& t, const Source<T>& from, int j,
+                           T* to) {
   using L = Layout<D>;
   constexpr int kChunks = D / 8;
   const int width = a.width / 8, end = t.first + t.last;
@@ -83,8 +85,10 @@ __device__ void load_chunk(const AttentionArgs& a, const Tile& t, const Source<T
     const int r = i / kChunks, c = i % kChunks, key = j + r;
     const bool real = key < end && c < width, second = key >= t.first;
     const int row = second ? key - t.first : key;
-    const T* k = (second ? from.k[1] : from.k[0]) + int64_t{row} * (second ? from.k_row[1] : from.k_row[0]);
-    const T* v = (second ? from.v[1] : from.v[0]) + int64_t{row} * (second ? from.v_row[1] : from.v_row[0]);
+    const T* k =
+        (second ? from.k[1] : from.k[0]) + int64_t{row} * (second ? from.k_row[1] : from.k_row[0]);
+    const T* v =
+        (second ? from.v[1] : from.v[0]) + int64_t{row} * (second ? from.v_row[1] : from.v_row[0]);
     T* at = to + r * L::kPitch + c * 8;
     device::copy_async(at, real ? k + c * 8 : nullptr);
     device::copy_async(at + L::kChunk, real ? v + c * 8 : nullptr);
@@ -194,8 +198,7 @@ __device__ void gather_values(const float (&s)[Layout<D>::kKeys / 8][4], const T
 #pragma unroll
     for (int d = 0; d < D; d += 16) {
       uint32_t values[4];
-      device::ldmatrix_transposed(values,
-                                  v + (n + lane % 16) * L::kPitch + d + lane / 16 * 8);
+      device::ldmatrix_transposed(values, v + (n + lane % 16) * L::kPitch + d + lane / 16 * 8);
       device::mma<T>(o[d / 8], weights, values[0], values[1]);
       device::mma<T>(o[d / 8 + 1], weights, values[2], values[3]);
     }
@@ -262,8 +265,12 @@ __global__ void __launch_bounds__(kThreads, 1) attention_kernel(AttentionArgs a)
   const int group = threadIdx.x / kGroup, warp_row = threadIdx.x % kGroup / 32 * 16;
   T* mine = q + kRows * L::kPitch + group * L::kGroupElements;
   const int b = blockIdx.z;
-  const Tile t{b, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x) * kRows,
-               a.rows * (a.heads / a.key_heads), key_count(a, 0, b), key_count(a, 1, b)};
+  const Tile t{b,
+               static_cast<int>(blockIdx.y),
+               static_cast<int>(blockIdx.x) * kRows,
+               a.rows * (a.heads / a.key_heads),
+               key_count(a, 0, b),
+               key_count(a, 1, b)};
   const int chunks = (t.first + t.last + L::kKeys - 1) / L::kKeys;
   const int count = (chunks + 1 - group) / 2;  // of this group: chunks group, group + 2, ..
   load_queries<T, D>(a, t, q);
@@ -324,7 +331,8 @@ bool aligned(const void* p, std::initializer_list<std::int64_t> strides) {
 bool suits_tensor_cores(const AttentionArgs& a) {
   auto half = [](DType t) { return t == DType::bf16 || t == DType::f16; };
   if (!half(a.q_dtype) || !half(a.piece[0].k_dtype)) return false;
-  if (a.width % 8 || a.width > 256 || a.out_row % 2 || a.out_head % 2 || a.out_batch % 2) return false;
+  if (a.width % 8 || a.width > 256 || a.out_row % 2 || a.out_head % 2 || a.out_batch % 2)
+    return false;
   bool fits = aligned(a.q, {a.q_batch, a.q_row, a.q_head}) &&
               reinterpret_cast<std::uintptr_t>(a.out) % 4 == 0;
   for (const KeyPiece& p : a.piece) {

@@ -14,7 +14,8 @@ using namespace persistent;
 
 constexpr int kMinorOfBulkCopies = 9;  // sm_90: bulk copies, clusters
 
-// Intermediates one after the other; none shares memory, because a norm is computed by whoever reads it.
+// Intermediates one after the other; none shares memory, because a norm is computed by whoever
+// reads it.
 struct Layout {
   std::vector<std::size_t> offsets;
   std::size_t bytes = 0;
@@ -186,7 +187,8 @@ const Streams& PersistentPool::State::pack(const StepPlan& plan, const StepShape
   s.data = DeviceMemory(std::size_t{first.back()} * kPiece + 256, "packed weights");
   s.first = DeviceMemory(first.size() * 4, "packed weights");
   shared.weights->add_bytes(s.data.size());
-  check(cudaMemcpy(s.first.data(), first.data(), s.first.size(), cudaMemcpyHostToDevice), "packing");
+  check(cudaMemcpy(s.first.data(), first.data(), s.first.size(), cudaMemcpyHostToDevice),
+        "packing");
   DeviceMemory offsets(streams_count * 4, "packing");
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     const PackedWeights& w = plan.weights[i];

@@ -1,5 +1,6 @@
-// The attention phase: a cluster owns 16 packed rows of one sample and key head, its CTAs a range of the
-// keys each; partial results are joined through the cluster's shared memory in a fixed order.
+// The attention phase: a cluster owns 16 packed rows of one sample and key head, its CTAs a range
+// of the keys each; partial results are joined through the cluster's shared memory in a fixed
+// order.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -14,9 +15,9 @@ constexpr int kTileRows = 16, kChunk = 64;
 template <int D>
 struct AttentionLayout {
   static constexpr int kPitch = D + 8, kScorePitch = kChunk + 4, kWeightPitch = kChunk + 8;
-  static constexpr int kPieceElements = kChunk * kPitch;   // k or v of a chunk
-  static constexpr int kStage = 2 * kPieceElements * 2;    // bytes
-  static constexpr int kQuery = 2 * kStage;                // offsets from here on, bytes
+  static constexpr int kPieceElements = kChunk * kPitch;  // k or v of a chunk
+  static constexpr int kStage = 2 * kPieceElements * 2;   // bytes
+  static constexpr int kQuery = 2 * kStage;               // offsets from here on, bytes
   static constexpr int kScores = kQuery + kTileRows * kPitch * 2;
   static constexpr int kWeights = kScores + kTileRows * kScorePitch * 4;
   static constexpr int kRows = kWeights + kTileRows * kWeightPitch * 2;  // top, total, keep
@@ -32,7 +33,8 @@ struct AttentionUnit {
   int limited;                       // the first key of the piece that `visible` limits
 };
 
-__device__ inline AttentionUnit attention_unit(const AttentionArgs& args, const Where& w, int unit) {
+__device__ inline AttentionUnit attention_unit(const AttentionArgs& args, const Where& w,
+                                               int unit) {
   const AttentionArgs a = args;
   const int group = a.rows * (a.heads / a.key_heads), tiles = (group + kTileRows - 1) / kTileRows;
   AttentionUnit u;
@@ -76,8 +78,11 @@ __device__ Source<T> source(const AttentionArgs& args, const AttentionUnit& u) {
           static_cast<const T*>(q.k) + u.b * q.k_batch + u.key_head * q.k_head + c * 8,
           static_cast<const T*>(p.v) + u.b * p.v_batch + u.key_head * p.v_head + c * 8,
           static_cast<const T*>(q.v) + u.b * q.v_batch + u.key_head * q.v_head + c * 8,
-          static_cast<int>(p.k_row), static_cast<int>(q.k_row), static_cast<int>(p.v_row),
-          static_cast<int>(q.v_row), c < a.width / 8};
+          static_cast<int>(p.k_row),
+          static_cast<int>(q.k_row),
+          static_cast<int>(p.v_row),
+          static_cast<int>(q.v_row),
+          c < a.width / 8};
 }
 
 // Keys and values of a chunk; zeros past the end.
@@ -94,15 +99,18 @@ __device__ void fetch_chunk(const Source<T>& from, const AttentionUnit& u, int c
     const bool second = key >= u.first, real = from.inside && key < u.end;
     if (what != Fetch::all && second != (what == Fetch::rest)) continue;
     const int row = second ? key - u.first : key;
-    const T* from_k = second ? from.k1 + int64_t{row} * from.k_row1 : from.k0 + int64_t{row} * from.k_row0;
-    const T* from_v = second ? from.v1 + int64_t{row} * from.v_row1 : from.v0 + int64_t{row} * from.v_row0;
+    const T* from_k =
+        second ? from.k1 + int64_t{row} * from.k_row1 : from.k0 + int64_t{row} * from.k_row0;
+    const T* from_v =
+        second ? from.v1 + int64_t{row} * from.v_row1 : from.v0 + int64_t{row} * from.v_row0;
     device::copy_async(k, real ? from_k : nullptr);
     device::copy_async(k + L::kPieceElements, real ? from_v : nullptr);
   }
 }
 
 template <class T, int D>
-__device__ void fetch_queries(const AttentionArgs& args, const AttentionUnit& u, std::byte* region) {
+__device__ void fetch_queries(const AttentionArgs& args, const AttentionUnit& u,
+                              std::byte* region) {
   using L = AttentionLayout<D>;
   const AttentionArgs a = args;
   T* q = reinterpret_cast<T*>(region + L::kQuery);
@@ -132,12 +140,13 @@ struct Scoring {
   const float* bias0;
   const float* bias1;
   const int32_t* visible;
-  int rows;     // queries a head
+  int rows;  // queries a head
 };
 
 // Scores of a chunk: warp w has keys 8 w .. 8 w + 7. Scaled, biased, in units of log2.
 template <class T, int D>
-__device__ void chunk_scores(const Scoring& a, const AttentionUnit& u, int chunk, std::byte* region) {
+__device__ void chunk_scores(const Scoring& a, const AttentionUnit& u, int chunk,
+                             std::byte* region) {
   using L = AttentionLayout<D>;
   constexpr float kLog2e = 1.4426950408889634f;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -285,8 +294,8 @@ __device__ __noinline__ void prepare_attention(const AttentionArgs& a, const Whe
 }
 
 template <class T, int D>
-__device__ __noinline__ void run_attention(const AttentionArgs& a, const Where& w, std::byte* region,
-                                           bool ready, bool closes) {
+__device__ __noinline__ void run_attention(const AttentionArgs& a, const Where& w,
+                                           std::byte* region, bool ready, bool closes) {
   using L = AttentionLayout<D>;
   const int units = attention_units(a);
   for (int unit = w.cluster; unit < units; unit += w.clusters) {
@@ -294,9 +303,9 @@ __device__ __noinline__ void run_attention(const AttentionArgs& a, const Where& 
     const int chunks = (u.end - u.begin + kChunk - 1) / kChunk;
     const Source<T> from = source<T, D>(a, u);
     const KeyPiece &piece0 = a.piece[0], &piece1 = a.piece[1];
-    const Scoring scoring{a.scale * 1.4426950408889634f,
-                          piece0.bias ? piece0.bias + u.b * piece0.count : nullptr,
-                          piece1.bias ? piece1.bias + u.b * piece1.count : nullptr, a.visible, a.rows};
+    const Scoring scoring{
+        a.scale * 1.4426950408889634f, piece0.bias ? piece0.bias + u.b * piece0.count : nullptr,
+        piece1.bias ? piece1.bias + u.b * piece1.count : nullptr, a.visible, a.rows};
     const Fetch what = unit != w.cluster || !ready ? Fetch::all : Fetch::rest;
     fetch_queries<T, D>(a, u, region);
 #pragma unroll 1

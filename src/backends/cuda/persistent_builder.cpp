@@ -81,8 +81,8 @@ class Builder {
       const bool waits = i == 0 || meets(reads_[i], written) || meets(writes_[i], written) ||
                          meets(writes_[i], read);
       plan_.phases[i].waits = waits;
-      // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait, and
-      // must not fetch into it before.
+      // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait,
+      // and must not fetch into it before.
       if (i > 0) plan_.phases[i - 1].closes = !waits || plan_.phases[i].prefetches;
       if (waits) read.clear(), written.clear();
       read.insert(reads_[i].begin(), reads_[i].end());
@@ -158,7 +158,8 @@ class Builder {
     push(phase);
   }
   void add(const ops::RmsNorm& op) {
-    add_norm(op, {op.x, NormKind::rms, op.weight, {}, op.weight_offset, op.eps, op.scale, op.shift});
+    add_norm(op,
+             {op.x, NormKind::rms, op.weight, {}, op.weight_offset, op.eps, op.scale, op.shift});
   }
   void add(const ops::LayerNorm& op) {
     add_norm(op, {op.x, NormKind::layer, op.weight, op.bias, 0.0f, op.eps, op.scale, op.shift});
@@ -199,7 +200,8 @@ class Builder {
       p.norm_bias = planner_.weights().vector(w.bias);
       const std::int64_t rows = trace_.shape(x).numel() / trace_.shape(x)[-1];
       p.scale = planner_.table(w.scale, rows), p.shift = planner_.table(w.shift, rows);
-      for (const device::TableView& t : {p.scale, p.shift}) p.rows_differ |= t.index && t.rows < rows;
+      for (const device::TableView& t : {p.scale, p.shift})
+        p.rows_differ |= t.index && t.rows < rows;
       for (const RowTable& t : {w.scale, w.shift}) {
         if (t.rows) reads.push_back(t.rows);
       }
@@ -231,8 +233,8 @@ class Builder {
     const int columns = (p.blocks + parts - 1) / parts * kBlock;
     require(columns <= kMostInputs, "a product of {} inputs", p.k);
     const int sums = kWarps * pass_units(tiles_of(p.m)) * 16 * tiles_of(p.m) * kColumns * 4;
-    require(p.m * (columns + 8) * 2 + 128 + sums <= kRegionBytes, "a product of {} x {} inputs", p.m,
-            columns);
+    require(p.m * (columns + 8) * 2 + 128 + sums <= kRegionBytes, "a product of {} x {} inputs",
+            p.m, columns);
     Phase phase;
     phase.kind = Kind::product;
     phase.product = p;
@@ -264,12 +266,14 @@ class Builder {
     PlainProductPhase& p = phase.plain;
     p.x = planner_.rows(op.x), p.out = planner_.rows(out), p.residual = planner_.rows(op.residual);
     p.m = p.x.count, p.n = p.out.width, p.k = p.x.width;
-    require(std::int64_t{p.n} * p.k <= kMostPlainWeights, "an fp32 product of {} x {} weights", p.n, p.k);
+    require(std::int64_t{p.n} * p.k <= kMostPlainWeights, "an fp32 product of {} x {} weights", p.n,
+            p.k);
     p.weight = static_cast<const float*>(planner_.weights().matrix(op.weight, DType::f32));
     p.bias = planner_.weights().vector(op.bias);
     p.curve = curve_of(op.act);
     p.gate = planner_.table(op.gate, p.m);
-    require(p.x.even() && p.out.even() && p.residual.even(), "rows of several batches that lie apart");
+    require(p.x.even() && p.out.even() && p.residual.even(),
+            "rows of several batches that lie apart");
     p.vectors = p.x.dtype == DType::f32 && vector_width({p.x}) == 8;
     push(phase, operands(trace_.ops()[at_]).inputs, {out});
   }
@@ -320,8 +324,8 @@ class Builder {
     const bool fits = suits_tensor_cores(a) && !a.score_bias &&
                       a.width <= (a.piece[0].k_dtype == DType::f16 ? 128 : 256);
     require(fits, "attention of head width {} in {}", a.width, name(a.q_dtype));
-    phase.prefetches =
-        !written_.count(place(trace_, op.keys[0].k)) && !written_.count(place(trace_, op.keys[0].v));
+    phase.prefetches = !written_.count(place(trace_, op.keys[0].k)) &&
+                       !written_.count(place(trace_, op.keys[0].v));
     push(phase);
   }
 

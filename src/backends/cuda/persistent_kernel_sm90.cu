@@ -39,13 +39,16 @@ __device__ __noinline__ void run_short_product(const PlainProductPhase& p, const
     float sum[kPlainRows] = {};
 #pragma unroll 8
     for (int k = 0; k < p.k; k += 4) {
-      const float4 weight = column < p.n ? *reinterpret_cast<const float4*>(p.weight + column * p.k + k)
-                                         : make_float4(0, 0, 0, 0);
+      const float4 weight = column < p.n
+                                ? *reinterpret_cast<const float4*>(p.weight + column * p.k + k)
+                                : make_float4(0, 0, 0, 0);
 #pragma unroll
       for (int i = 0; i < kPlainRows; ++i) {
         const int64_t at = p.x.at(min(first + i, p.m - 1)) + k;
-        sum[i] = dot(weight, __ldcg(reinterpret_cast<const float4*>(
-                                 static_cast<const float*>(p.x.data) + at)), sum[i]);
+        sum[i] =
+            dot(weight,
+                __ldcg(reinterpret_cast<const float4*>(static_cast<const float*>(p.x.data) + at)),
+                sum[i]);
       }
     }
 #pragma unroll
@@ -70,8 +73,9 @@ __device__ __noinline__ void run_plain_product(const PlainProductPhase& p, const
 #pragma unroll
         for (int i = 0; i < kPlainRows; ++i) {
           const int64_t at = p.x.at(min(first + i, p.m - 1)) + k;
-          sum[i] = dot(v, __ldcg(reinterpret_cast<const float4*>(
-                              static_cast<const float*>(p.x.data) + at)), sum[i]);
+          sum[i] = dot(
+              v, __ldcg(reinterpret_cast<const float4*>(static_cast<const float*>(p.x.data) + at)),
+              sum[i]);
         }
       }
     } else {
@@ -181,7 +185,8 @@ __device__ Shared layout(std::byte* memory) {
   s.ready.operands = s.constants.addend + kMostInputs / 4;
   s.ready.residual = reinterpret_cast<float2*>(s.ready.operands + kEarly * kThreads);
   s.phase = reinterpret_cast<Phase*>(s.ready.residual + kEarly * kThreads);
-  s.full = reinterpret_cast<std::uint64_t*>(reinterpret_cast<std::byte*>(s.phase) + 2 * kPhaseBytes);
+  s.full =
+      reinterpret_cast<std::uint64_t*>(reinterpret_cast<std::byte*>(s.phase) + 2 * kPhaseBytes);
   s.now = reinterpret_cast<int32_t*>(s.full + kWarps * kDepth);
   return s;
 }
@@ -217,9 +222,10 @@ __device__ void prepare(Phase& phase, const Where& w, const Shared& s) {
 }
 
 template <int MT>
-__device__ __forceinline__ void execute(const Phase& phase, const Where& w, Ring& ring, const Shared& s) {
+__device__ __forceinline__ void execute(const Phase& phase, const Where& w, Ring& ring,
+                                        const Shared& s) {
   switch (phase.kind) {
-    case Kind::product: 
+    case Kind::product:
       run_product<MT>(phase.product, w, ring, s.constants, s.ready, s.region, phase.closes);
       break;
     case Kind::attention:
@@ -233,8 +239,11 @@ __device__ __forceinline__ void execute(const Phase& phase, const Where& w, Ring
         run_plain_product(phase.plain, w);
       }
       break;
-    case Kind::norm: run_norm(phase.norm, w, reinterpret_cast<float*>(s.region)); break;
-    default: run_items(phase, w);
+    case Kind::norm:
+      run_norm(phase.norm, w, reinterpret_cast<float*>(s.region));
+      break;
+    default:
+      run_items(phase, w);
   }
 }
 

@@ -8,15 +8,16 @@
 namespace tendon::cuda::persistent {
 
 inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
-inline constexpr int kColumns = 8;       // output columns of a unit, the smallest share of a product
-inline constexpr int kBlock = 32;        // inputs of a tile: a unit by a block is 512 bytes
+inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
+inline constexpr int kBlock = 32;   // inputs of a tile: a unit by a block is 512 bytes
 inline constexpr int kTileBytes = kColumns * kBlock * 2;
-inline constexpr int kPiece = 2048;      // bytes of one bulk copy
+inline constexpr int kPiece = 2048;  // bytes of one bulk copy
 inline constexpr int kPieceTiles = kPiece / kTileBytes;
-inline constexpr int kDepth = 3;         // pieces in flight or waiting, a warp
-inline constexpr int kCluster = 4;       // CTAs
-inline constexpr int kEarly = 3;         // results a thread has their operands ready for
-inline constexpr int kMostInputs = 1024;  // of a product with a norm, and of a CTA's share of others
+inline constexpr int kDepth = 3;    // pieces in flight or waiting, a warp
+inline constexpr int kCluster = 4;  // CTAs
+inline constexpr int kEarly = 3;    // results a thread has their operands ready for
+inline constexpr int kMostInputs =
+    1024;  // of a product with a norm, and of a CTA's share of others
 inline constexpr int kRingBytes = kWarps * kDepth * kPiece;
 inline constexpr int kConstantBytes = 2 * kMostInputs * 4;
 inline constexpr int kEarlyBytes = kEarly * kThreads * (16 + 8);
@@ -109,9 +110,9 @@ static_assert(std::is_trivially_copyable_v<Phase>);
 struct StepArgs {
   const Phase* phases = nullptr;
   int count = 0;
-  const std::byte* stream = nullptr;         // packed weights
+  const std::byte* stream = nullptr;            // packed weights
   const std::uint32_t* stream_first = nullptr;  // [CTAs * warps + 1] first piece of a warp's stream
-  const std::int32_t* iteration = nullptr;      // stands for the current iteration wherever it appears
+  const std::int32_t* iteration = nullptr;  // stands for the current iteration wherever it appears
   int first = 0, repetitions = 0;
   std::uint32_t* barrier = nullptr;
   std::uint32_t barrier_base = 0;
@@ -144,7 +145,8 @@ __host__ __device__ inline int weight_row(const ProductPhase& p, int u, int c) {
   return h * p.head + column;
 }
 
-// How many units' sums a pass keeps, by tiles of 16 rows; and how many units take turns in a stream.
+// How many units' sums a pass keeps, by tiles of 16 rows; and how many units take turns in a
+// stream.
 constexpr int pass_units(int tiles) { return tiles == 1 ? 16 : tiles == 2 ? 10 : 3; }
 constexpr int turn_units(int tiles) { return tiles <= 2 ? 1 : pass_units(tiles); }
 

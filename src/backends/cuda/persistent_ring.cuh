@@ -1,5 +1,5 @@
-// A warp's stream of weights: packed tiles in the order of their use, copied ahead into a ring that the
-// warp alone fills and drains.
+// A warp's stream of weights: packed tiles in the order of their use, copied ahead into a ring that
+// the warp alone fills and drains.
 #pragma once
 
 #include "backends/cuda/device/bulk.cuh"
@@ -9,8 +9,8 @@ namespace tendon::cuda::persistent {
 
 class Ring {
  public:
-  __device__ Ring(std::byte* slots, std::uint64_t* full, const std::byte* source, std::uint32_t pieces,
-                  std::uint32_t repetitions)
+  __device__ Ring(std::byte* slots, std::uint64_t* full, const std::byte* source,
+                  std::uint32_t pieces, std::uint32_t repetitions)
       : slots_(slots), full_(full), source_(source), pieces_(pieces), left_(pieces * repetitions) {
     policy_ = device::evict_first_policy();
   }

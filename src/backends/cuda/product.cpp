@@ -11,9 +11,9 @@ using device::RowsView;
 
 int alignment_of(const RowsView& v) {
   const std::uint64_t unit = size_of(v.dtype);
-  const std::uint64_t all = reinterpret_cast<std::uintptr_t>(v.data) |
-                            static_cast<std::uint64_t>(v.row_stride) * unit |
-                            (v.rows == v.count ? 0 : static_cast<std::uint64_t>(v.batch_stride) * unit);
+  const std::uint64_t all =
+      reinterpret_cast<std::uintptr_t>(v.data) | static_cast<std::uint64_t>(v.row_stride) * unit |
+      (v.rows == v.count ? 0 : static_cast<std::uint64_t>(v.batch_stride) * unit);
   return static_cast<int>(std::min<std::uint64_t>(16, all & (~all + 1)));
 }
 
@@ -32,9 +32,7 @@ std::int64_t batch_stride(const RowsView& v, int rows) {
   return v.rows == v.count ? rows * v.row_stride : v.batch_stride;
 }
 
-std::int64_t row_stride(const RowsView& v) {
-  return std::max<std::int64_t>(v.row_stride, v.width);
-}
+std::int64_t row_stride(const RowsView& v) { return std::max<std::int64_t>(v.row_stride, v.width); }
 
 RowsView dense(void* data, DType dtype, int count, int width) {
   return {data, dtype, count, width, count, 0, width};
@@ -99,7 +97,8 @@ DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
 bool library_finishes(const Planner& planner, const Finish& f, Value value, DType in) {
   const Trace& t = planner.trace();
   const DType out = t.dtype(value);
-  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows are aligned to less than 16 bytes.
+  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows are aligned to less than 16
+  // bytes.
   if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 16) return false;
   if (out != DType::f32 && !(out == DType::bf16 && in == DType::bf16)) return false;
   if (f.residual && t.dtype(f.residual) != out) return false;
@@ -112,8 +111,8 @@ bool library_finishes(const Planner& planner, const Finish& f, Value value, DTyp
 ProductExtras library_extras(Planner& planner, const Finish& f, Value out) {
   ProductExtras extras{.residual = planner.rows(f.residual)};
   if (!f.bias) return extras;
-  extras.epilogue = f.act == Act::gelu_tanh ? GemmShape::Epilogue::gelu_bias
-                                            : GemmShape::Epilogue::bias;
+  extras.epilogue =
+      f.act == Act::gelu_tanh ? GemmShape::Epilogue::gelu_bias : GemmShape::Epilogue::bias;
   extras.bias = planner.trace().dtype(out) == DType::bf16
                     ? planner.weights().vector_bf16(f.bias)
                     : static_cast<const void*>(planner.weights().vector(f.bias));

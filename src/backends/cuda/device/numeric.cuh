@@ -12,21 +12,35 @@ namespace tendon::cuda::device {
 
 __device__ inline float load(const void* p, int64_t i, DType t) {
   switch (t) {
-    case DType::bf16: return __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]);
-    case DType::f16: return __half2float(static_cast<const __half*>(p)[i]);
-    case DType::i32: return static_cast<float>(static_cast<const int32_t*>(p)[i]);
-    case DType::u8: return static_cast<float>(static_cast<const uint8_t*>(p)[i]);
-    default: return static_cast<const float*>(p)[i];
+    case DType::bf16:
+      return __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]);
+    case DType::f16:
+      return __half2float(static_cast<const __half*>(p)[i]);
+    case DType::i32:
+      return static_cast<float>(static_cast<const int32_t*>(p)[i]);
+    case DType::u8:
+      return static_cast<float>(static_cast<const uint8_t*>(p)[i]);
+    default:
+      return static_cast<const float*>(p)[i];
   }
 }
 
 __device__ inline void store(void* p, int64_t i, DType t, float v) {
   switch (t) {
-    case DType::bf16: static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16(v); break;
-    case DType::f16: static_cast<__half*>(p)[i] = __float2half(v); break;
-    case DType::i32: static_cast<int32_t*>(p)[i] = static_cast<int32_t>(v); break;
-    case DType::u8: static_cast<uint8_t*>(p)[i] = static_cast<uint8_t>(v); break;
-    default: static_cast<float*>(p)[i] = v;
+    case DType::bf16:
+      static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16(v);
+      break;
+    case DType::f16:
+      static_cast<__half*>(p)[i] = __float2half(v);
+      break;
+    case DType::i32:
+      static_cast<int32_t*>(p)[i] = static_cast<int32_t>(v);
+      break;
+    case DType::u8:
+      static_cast<uint8_t*>(p)[i] = static_cast<uint8_t>(v);
+      break;
+    default:
+      static_cast<float*>(p)[i] = v;
   }
 }
 
@@ -107,9 +121,12 @@ static __device__ __noinline__ float curve(Curve c, float x) {
       const float u = 0.7978845608028654f * (x + 0.044715f * x * x * x);
       return 0.5f * x * (1.0f + tanhf(u));
     }
-    case Curve::gelu_erf: return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
-    case Curve::silu: return x / (1.0f + expf(-x));
-    default: return x;
+    case Curve::gelu_erf:
+      return 0.5f * x * (1.0f + erff(x * 0.7071067811865476f));
+    case Curve::silu:
+      return x / (1.0f + expf(-x));
+    default:
+      return x;
   }
 }
 

@@ -8,7 +8,8 @@
 
 namespace tendon::cuda::device {
 
-// Row r of `rows` rows a batch starts at element (r / rows) * batch_stride + (r % rows) * row_stride.
+// Row r of `rows` rows a batch starts at element (r / rows) * batch_stride + (r % rows) *
+// row_stride.
 struct RowsView {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -16,8 +17,7 @@ struct RowsView {
   int64_t batch_stride = 0, row_stride = 0;
 
   __host__ __device__ int64_t offset(int r) const {
-    return rows == count ? r * row_stride
-                         : (r / rows) * batch_stride + (r % rows) * row_stride;
+    return rows == count ? r * row_stride : (r / rows) * batch_stride + (r % rows) * row_stride;
   }
   // The same where all rows lie at one distance: no division, a tenth of the code.
   __device__ int64_t at(int r) const { return r * row_stride; }
