@@ -1,5 +1,5 @@
-// The product phase: weights from the warp's ring, sums over warps (and over the cluster where it shares
-// the inputs) in a fixed order.
+// The product phase: weights from the warp's ring, sums over warps (and over the cluster where it
+// shares the inputs) in a fixed order.
 #pragma once
 
 #include <cooperative_groups.h>

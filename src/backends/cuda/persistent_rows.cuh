@@ -1,4 +1,5 @@
-// The activations of a product phase: into shared memory as bf16 rows, through a norm where there is one.
+// The activations of a product phase: into shared memory as bf16 rows, through a norm where there
+// is one.
 #pragma once
 
 #include "backends/cuda/device/rotate.cuh"
