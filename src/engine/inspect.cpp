@@ -90,6 +90,8 @@ Inspection inspect(const std::filesystem::path& path, const LoadOptions& options
 std::vector<StageProfile> profile_stages(Policy& policy, int cameras, int tokens, int steps,
                                          int repetitions) {
   PolicyCore& core = policy.impl().core();
+  // The buffers hold the latest call: a plan for fewer tokens than it had would not fit them.
+  tokens = std::max(tokens, core.latest_tokens());
   std::vector<StageProfile> all;
   for (const Model::StageTrace& s : core.model().stages(cameras, tokens, steps)) {
     all.push_back({std::string(s.stage), core.executable().program().traces[s.trace].name(),

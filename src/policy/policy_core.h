@@ -36,6 +36,8 @@ class PolicyCore {
   const Contract& contract() const { return parts_.preprocessors.front().contract(); }
   Model& model() { return *parts_.model; }
   Executable& executable() { return *parts_.executable; }
+  // Prompt tokens of the latest call's first sample.
+  int latest_tokens() const { return static_cast<int>(samples_.front().model.tokens.size()); }
 
   // One observation for each sample; chunks grow to size on first use, later calls allocate nothing
   // of ours.
