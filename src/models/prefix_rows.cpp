@@ -17,6 +17,19 @@ int present_cameras(const ModelSample& sample) noexcept {
                                         [](const float* p) { return p != nullptr; }));
 }
 
+std::size_t write_images(const ModelInput& input, BufferRef images, std::size_t pixels,
+                         StageRunner& runner) noexcept {
+  std::size_t at = 0;
+  for (const ModelSample& s : input.samples) {
+    for (const float* camera : s.cameras) {
+      if (camera == nullptr) continue;
+      runner.write<float>(images, std::span<const float>(camera, pixels), at * pixels);
+      ++at;
+    }
+  }
+  return at;
+}
+
 PrefixRows::PrefixRows(const Layout& layout, const ModelOptions& options)
     : layout_(layout), options_(options) {
   const auto batch = static_cast<std::size_t>(options.batch);

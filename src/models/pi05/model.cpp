@@ -103,15 +103,8 @@ void Pi05Model::schedule(int steps, StageRunner& runner) noexcept {
 
 void Pi05Model::write_vision(const ModelInput& input, StageRunner& runner) noexcept {
   const auto pixels = static_cast<std::size_t>(config_.image * config_.image * 3);
-  std::size_t at = 0;
-  for (const ModelSample& s : input.samples) {
-    for (const float* camera : s.cameras) {
-      if (camera == nullptr) continue;
-      runner.write<float>(buffers_.images, std::span<const float>(camera, pixels), at * pixels);
-      ++at;
-    }
-  }
-  if (at > 0) runner.run("vision", vision_[at - 1]);
+  const std::size_t count = write_images(input, buffers_.images, pixels, runner);
+  if (count > 0) runner.run("vision", vision_[count - 1]);
 }
 
 // The suffix continues each sample's valid rows; pi0's state token comes first.
