@@ -86,16 +86,25 @@ struct Chunk {
 
 // What was loaded; fixed for a policy's life.
 struct PolicyInfo {
+  // Where the colours of an array [a,b,c] stand; either: last, unless only the first extent is 3.
+  enum class Channels : std::uint8_t { either, first, last };
   struct Input {
     std::string key;   // the contract's observation key
     std::string slot;  // the model's camera slot; empty for a vector
     int size = 0;      // entries of a vector; 0 for a picture
     bool required = true;
+    std::vector<std::string> aliases;  // further keys that name the same
+    Channels channels = Channels::either;
   };
   std::string family, contract, device, dtype, schedule;
   std::string weights_fingerprint, statistics_sha256, tokenizer_sha256;
   std::vector<Input> inputs;
+  std::vector<std::vector<Input>> state_forms;  // vectors that, all of a form, may be sent instead
+  std::vector<std::string> ignored;             // keys that are taken and not used
+  bool needs_prompt = true;                     // false: there is a default
+  int state_size = 0;
   int horizon = 0, width = 0, model_width = 0, default_steps = 0;
+  int execute_rows = 0;       // rows usually executed before the next inference; 0: not stated
   double control_hz = 0;      // 0: not stated
   std::string metadata_json;  // what the contract tells clients, a JSON object
   std::size_t weight_bytes = 0, buffer_bytes = 0, arena_bytes = 0;
@@ -143,6 +152,9 @@ struct OwnedImage {
 
 // Reads a PNG or JPEG file. Throws Error.
 OwnedImage load_image(const std::string& path);
+
+// The seed of request `number` of a session that was given `seed`; request 0 has `seed` itself.
+std::uint64_t request_seed(std::uint64_t seed, std::uint64_t number) noexcept;
 
 // The version of the library, "0.1.0".
 std::string_view version();

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/json_file.h"
 #include "engine/backends.h"
+#include "engine/describe_inputs.h"
 #include "engine/text_rows.h"
 #include "preprocess/contract_source.h"
 #include "preprocess/tokenizer.h"
@@ -191,10 +192,10 @@ Policy::Impl::Impl(Source source, const LoadOptions& options) : source_(std::mov
   core_ = std::make_unique<PolicyCore>(std::move(parts));
   constexpr double kHostWarmUp = 5e11;  // FLOP: a few seconds of two cores
   core_->warm_up(backend->name() == "cuda" ? HUGE_VAL : kHostWarmUp);
-  describe(*backend);
+  describe(*backend, options);
 }
 
-void Policy::Impl::describe(const Backend& backend) {
+void Policy::Impl::describe(const Backend& backend, const LoadOptions& options) {
   const Contract& c = source_.contract;
   const Model::Dimensions d = core_->model().dimensions();
   info.family = source_.family->name;
@@ -206,19 +207,13 @@ void Policy::Impl::describe(const Backend& backend) {
   if (std::filesystem::exists(source_.statistics.origin)) {
     info.statistics_sha256 = sha256_file(source_.statistics.origin);
   }
-  for (const Picture& picture : c.images.pictures) {
-    for (const Camera& camera : picture.cameras) {
-      info.inputs.push_back(
-          {.key = camera.keys.front(), .slot = picture.slot, .required = camera.required});
-    }
-  }
-  for (const StatePart& part : c.robot_rules.state_sources.front()) {
-    info.inputs.push_back({.key = part.key, .slot = {}, .size = part.width});
-  }
+  describe_inputs(c, info);
+  info.needs_prompt = options.default_prompt.empty() && !c.prompt.fallback;
   info.horizon = d.horizon;
   info.width = c.returned_dims;
   info.model_width = d.action;
   info.default_steps = c.steps;
+  info.execute_rows = c.execute_rows;
   info.control_hz = c.control_hz;
   json metadata = json::object();
   if (!c.robot_rules.reset_pose.empty()) metadata["reset_pose"] = c.robot_rules.reset_pose;

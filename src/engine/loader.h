@@ -49,7 +49,7 @@ class Policy::Impl {
   PolicyCore& core() { return *core_; }
 
  private:
-  void describe(const Backend& backend);
+  void describe(const Backend& backend, const LoadOptions& options);
 
   Source source_;  // weights are read in place from its files
   std::unique_ptr<PolicyCore> core_;
