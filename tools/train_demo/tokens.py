@@ -55,7 +55,17 @@ class Tokenizer:
 
     def __call__(self, text, bins):
         """Ids padded with 0 to the capacity, and how many are real."""
-        ids = [BOS] + self.pieces.encode(prompt(text, bins))
-        if len(ids) > self.capacity:
-            raise ValueError(f"{text!r} takes {len(ids)} tokens of {self.capacity}")
-        return ids + [0] * (self.capacity - len(ids)), len(ids)
+        ids, count = self.all([text], [bins])
+        return ids[0].tolist(), int(count[0])
+
+    def all(self, texts, bins):
+        """The same of many prompts: ids [N, capacity], counts [N]."""
+        rows = self.pieces.encode([prompt(t, b) for t, b in zip(texts, bins)], num_threads=16)
+        ids = np.zeros((len(rows), self.capacity), np.int64)
+        counts = np.array([1 + len(row) for row in rows])
+        if counts.max() > self.capacity:
+            longest = texts[int(counts.argmax())]
+            raise ValueError(f"{longest!r} takes {counts.max()} tokens of {self.capacity}")
+        for i, row in enumerate(rows):
+            ids[i, : counts[i]] = [BOS] + row
+        return ids, counts

@@ -2,7 +2,8 @@
 
     python3 tools/train_demo/train.py --generator build/bin/demo_data --out out/pick_block
 
-Writes OUT/seed_K/{model.safetensors, config.json, norm_stats.json, tokenizer.model, tendon.json,
+Several GPUs: one call each, with its own --device, --first-seed and --out, and the --data that one
+call of demo_data wrote. SIGTERM ends a training early; what it has by then is written. Writes OUT/seed_K/{model.safetensors, config.json, norm_stats.json, tokenizer.model, tendon.json,
 golden.safetensors, golden.json, training.json} for each seed. Needs torch, numpy, safetensors and
 sentencepiece. Afterwards evaluate.py drives each with `tendon rollout` and names the best.
 """
@@ -12,6 +13,7 @@ import json
 import math
 import pathlib
 import shutil
+import signal
 import subprocess
 import time
 
@@ -33,27 +35,30 @@ def say(*words):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--generator", type=pathlib.Path, required=True, help="demo_data")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--generator", type=pathlib.Path, help="demo_data; runs first")
+    source.add_argument("--data", type=pathlib.Path, help="folder that demo_data wrote")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--episodes", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=120, help="of each training")
+    parser.add_argument("--deadline", type=float, default=math.inf,
+                        help="seconds from the start by which the last training ends")
     parser.add_argument("--iterations", type=int, default=0, help="at most; 0: only --seconds")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--pairs", type=int, default=4, help="noise and time draws a prefix serves")
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tokenizer-lines", type=int, default=60000)
     parser.add_argument("--no-auxiliary", action="store_true", help="no position head in training")
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="cuda:0", help="cuda:N or cpu")
     return parser.parse_args()
 
 
 def tokenised(frames, tokenizer):
-    bins = state_bins(frames.state)
-    rows = [tokenizer(frames.prompts[p], b) for p, b in zip(frames.prompt, bins)]
-    return np.array([ids for ids, _ in rows]), np.array([count for _, count in rows])
+    return tokenizer.all([frames.prompts[p] for p in frames.prompt], state_bins(frames.state))
 
 
 class Dataset:
@@ -78,7 +83,7 @@ class Dataset:
 def rendered(frames, dims, device):
     renderer = Renderer(frames.half_sizes, dims.image, device)
     jitter = torch.Generator(device=device).manual_seed(0)
-    n, step = len(frames), 2048 if device == "cuda" else 64
+    n, step = len(frames), 64 if device == "cpu" else 2048
     images = torch.empty(n, 2, dims.image, dims.image, 3, dtype=torch.uint8, device=device)
     poses = [frames.fields[name] for name in ("positions", "rotations", "colours", "views")]
     for begin in range(0, n, step):
@@ -101,13 +106,15 @@ class Trainer:
         vectors = [x for x in self.trained if x.dim() <= 1]
         groups = [dict(params=matrices, weight_decay=0.01), dict(params=vectors, weight_decay=0.0)]
         self.optimiser = torch.optim.AdamW(
-            groups, lr=args.rate, betas=(0.9, 0.95), fused=device == "cuda")
+            groups, lr=args.rate, betas=(0.9, 0.95), fused=device != "cpu")
         self.average = {k: v.detach().clone() for k, v in self.tensors.items()}
         self.generator = torch.Generator(device=device).manual_seed(seed + 1)
         self.loss = pi05.flow_loss
         if not args.no_compile:
             self.loss = torch.compile(pi05.flow_loss, dynamic=False)
         self.iteration = 0
+        self.stopped = False
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped", True))
 
     def draws(self, data):
         args, dims, device = self.args, self.dims, self.args.device
@@ -142,16 +149,18 @@ class Trainer:
 
     def run(self, data):
         """The clock starts once the loss is compiled. Returns (iteration, flow, auxiliary) rows."""
-        history, began = [], None
+        history, began, seconds = [], None, self.args.seconds
         while True:
             passed = 0.0 if began is None else time.time() - began
             done = self.iteration / self.args.iterations if self.args.iterations else 0.0
-            progress = max(passed / self.args.seconds, done)
-            if progress >= 1:
+            progress = max(passed / seconds, done)
+            if progress >= 1 or self.stopped:
                 return history
             flow, auxiliary = self.step(data, progress)
             if self.iteration == 3:
+                float(flow)  # waits for the device
                 began = time.time()
+                seconds = max(1.0, min(seconds, START + self.args.deadline - began))
             if self.iteration % 200 == 0:
                 history.append((self.iteration, float(flow), float(auxiliary)))
                 say(f"iteration {self.iteration}, flow {flow:.4f}, position {auxiliary:.4f}")
@@ -170,20 +179,23 @@ def write_policy(folder, trainer, frames, tokenizer_path):
 def main():
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.device == "cuda":
+    if args.device != "cpu":
+        torch.cuda.set_device(args.device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    subprocess.run([str(args.generator), "--task", args.task, "--out", str(args.out / "data"),
-                    "--episodes", str(args.episodes)], check=True)
+    if args.generator:
+        args.data = args.out / "data"
+        subprocess.run([str(args.generator), "--task", args.task, "--out", str(args.data),
+                        "--episodes", str(args.episodes)], check=True)
     dims = pi05.Dims()
-    frames = Frames(args.out / "data", dims.horizon)
-    say(len(frames), "frames of", args.episodes, "episodes")
+    frames = Frames(args.data, dims.horizon)
+    say(len(frames), "frames")
     tokenizer_path = args.out / "tokenizer.model"
     train_tokenizer(tokenizer_path, frames.prompts, dims.real_dims, args.tokenizer_lines)
     tokenizer = Tokenizer(tokenizer_path, dims.capacity)
     dims = pi05.Dims(vocab=len(tokenizer))
     data = Dataset(frames, tokenizer, dims, args.device)
     say("drawn and tokenised;", int(data.count.max()), "tokens at most")
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         torch._dynamo.reset()
         trainer = Trainer(dims, args, seed)
         history = trainer.run(data)
