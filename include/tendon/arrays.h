@@ -26,8 +26,17 @@ enum class ArrayType : std::uint8_t {
   f32,
   f64
 };
-std::size_t item_size(ArrayType type);
-std::string_view name(ArrayType type);  // numpy's: "bool", "uint8", ...
+constexpr std::size_t item_size(ArrayType type) {
+  constexpr std::uint8_t kSizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 4, 8};
+  return kSizes[static_cast<std::size_t>(type)];
+}
+// numpy's name.
+constexpr std::string_view name(ArrayType type) {
+  constexpr std::string_view kNames[] = {"bool",  "uint8",   "int8",    "uint16",
+                                         "int16", "uint32",  "int32",   "uint64",
+                                         "int64", "float16", "float32", "float64"};
+  return kNames[static_cast<std::size_t>(type)];
+}
 
 enum class ByteOrder : std::uint8_t { little, big };
 

@@ -8,9 +8,9 @@
 #include "base/hash.h"
 #include "base/json_file.h"
 #include "engine/backends.h"
-#include "engine/describe_inputs.h"
 #include "engine/text_rows.h"
 #include "preprocess/contract_source.h"
+#include "preprocess/describe_inputs.h"
 #include "preprocess/tokenizer.h"
 
 namespace tendon {

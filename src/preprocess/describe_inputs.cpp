@@ -1,4 +1,4 @@
-#include "engine/describe_inputs.h"
+#include "preprocess/describe_inputs.h"
 
 #include <algorithm>
 

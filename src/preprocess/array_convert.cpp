@@ -1,4 +1,4 @@
-#include "engine/array_convert.h"
+#include "preprocess/array_convert.h"
 
 #include <fmt/core.h>
 

@@ -1,4 +1,4 @@
-#include "tendon/arrays.h"
+#include "preprocess/array_collector.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/describe_inputs.h"
+#include "preprocess/describe_inputs.h"
 
 namespace tendon {
 namespace {
@@ -55,7 +55,7 @@ class LiberoTest : public testing::Test {
     builder.add("observation/state", state.view());
     builder.add_text("prompt", "pick");
   }
-  ObservationBuilder builder{info_of("pi05_libero")};
+  ArrayCollector builder{info_of("pi05_libero")};
   Array<std::uint8_t> image = array<std::uint8_t>(ArrayType::u8, {4, 5, 3});
   Array<double> state = array<double>(ArrayType::f64, {8});
 };
@@ -189,7 +189,7 @@ TEST_F(LiberoTest, AnotherFormOfTheState) {
 }
 
 TEST(Arrays, AlohaTakesPlanesOnlyAndKnowsItsCameras) {
-  ObservationBuilder builder(info_of("pi0_aloha"));
+  ArrayCollector builder(info_of("pi0_aloha"));
   const auto planes = array<std::uint8_t>(ArrayType::u8, {3, 4, 5});
   const auto rows = array<std::uint8_t>(ArrayType::u8, {4, 5, 3});
   builder.add("images/cam_high", planes.view());
@@ -205,7 +205,7 @@ TEST(Arrays, AlohaTakesPlanesOnlyAndKnowsItsCameras) {
 }
 
 TEST(Arrays, DroidTakesAScalarGripper) {
-  ObservationBuilder builder(info_of("pi05_droid"));
+  ArrayCollector builder(info_of("pi05_droid"));
   const auto image = array<std::uint8_t>(ArrayType::u8, {4, 5, 3});
   builder.add("observation/exterior_image_1_left", image.view());
   builder.add("observation/wrist_image_left", image.view());
@@ -216,7 +216,7 @@ TEST(Arrays, DroidTakesAScalarGripper) {
 }
 
 TEST(Arrays, SlotsAndTheirBeginningsNameACamera) {
-  ObservationBuilder builder(info_of("pi05_libero"));
+  ArrayCollector builder(info_of("pi05_libero"));
   EXPECT_TRUE(builder.takes("base_0_rgb"));
   EXPECT_TRUE(builder.takes("base"));
   EXPECT_TRUE(builder.takes("left_wrist"));
