@@ -1,4 +1,5 @@
 // The public API.
+#include "base/rng.h"
 #include "engine/loader.h"
 #include "preprocess/image_io.h"
 
@@ -39,6 +40,10 @@ OwnedImage load_image(const std::string& path) {
   owned.pixels.assign(image.data(), image.data() + static_cast<std::size_t>(image.height()) *
                                                        static_cast<std::size_t>(image.width()) * 3);
   return owned;
+}
+
+std::uint64_t request_seed(std::uint64_t seed, std::uint64_t number) noexcept {
+  return number == 0 ? seed : synthetic_bits(mix64(seed), number);
 }
 
 std::string_view version() { return "0.1.0"; }
