@@ -70,7 +70,7 @@ typedef struct tendon_load_options {
   int32_t max_steps;          /* most denoising steps a call may ask for; 0: 100 */
   int32_t truncate_prompt;    /* 1: cut a prompt that is over capacity; 0: refuse it */
   int32_t execute; /* rows of a chunk that are served; 0: the contract's number, else all */
-  uint64_t seed;              /* of the noise: request n since load or reset draws number n */
+  uint64_t seed;   /* of the noise: request n since load or reset draws number n */
   /* Told what is being loaded and how far it is, in [0, 1], on the loading thread. */
   void (*progress)(const char* what, double done, void* user);
   void* user;

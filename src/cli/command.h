@@ -1,4 +1,4 @@
-// A subcommand: one file, one line of main.cpp's table.
+// A subcommand: one file, one line of command_line.cpp's table.
 #pragma once
 
 #include <CLI/App.hpp>

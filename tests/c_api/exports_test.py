@@ -1,4 +1,7 @@
-"""The library shows the functions of the header and nothing else:  exports_test.py LIBRARY HEADER"""
+"""The library shows the functions of the header and nothing else.
+
+exports_test.py LIBRARY HEADER
+"""
 import re
 import subprocess
 import sys
