@@ -130,6 +130,7 @@ inline constexpr Conv2d kConv2d[] = {
     {"mini_patches", 2, 56, 56, 3, 48, 14, 14, 0, 0, 0, 0, kBias},
     {"mini_vae", 1, 24, 12, 16, 32, 3, 1, 1, 1, 1, 1, kBias | kResidual},
     {"mini_vae_down", 1, 12, 24, 32, 32, 3, 2, 0, 0, 1, 1, kBias},
+    {"wide_picture", 1, 65, 64, 32, 24, 3, 1, 1, 1, 1, 1, kBias | kResidual},
     {"one_pixel", 1, 1, 1, 5, 7, 3, 1, 1, 1, 1, 1, kBias, Act::silu},
     {"pointwise", 2, 3, 5, 9, 11, 1, 1, 0, 0, 0, 0, 0, Act::gelu_tanh},
     {"uneven_padding", 1, 7, 6, 3, 4, 3, 2, 2, 0, 1, 3, kBias | kResidual},

@@ -6,7 +6,12 @@ namespace {
 constexpr std::int64_t kColumnsAtOnce = 1024;  // of an epilogue row: 4 KB of residual on the stack
 constexpr std::int64_t kPackedFloats = 6
                                        << 20;  // of x packed at once: 24 MB, what a large L3 keeps
-constexpr std::int64_t kTaskColumns = 128;     // 128 columns x 512 of K: 128 KB of bf16, in L2
+// Windows of a convolution repeat each pixel nine times: where they outgrow the shared caches and
+// the weights do not, a thread packs a few rows into its L2 (256 KB) and is done with them at once.
+// 160 channels of 112 x 224 on two Zen 3 cores: 110 GFLOP/s packed together, 171 so.
+constexpr std::int64_t kOwnFloats = 1 << 16, kOwnWeightBytes = 4 << 20, kLeastOwnRows = 16;
+constexpr std::int64_t kSharedFloats = 1 << 20;
+constexpr std::int64_t kTaskColumns = 128;  // 128 columns x 512 of K: 128 KB of bf16, in L2
 constexpr std::int64_t kTaskRows = 512;
 // Up to here transposing x costs more than reading its rows side by side.
 constexpr std::int64_t kRowsAsTheyAre = 24;
@@ -40,6 +45,7 @@ void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::sp
 }
 
 struct Product::Task {
+  const float* packed;             // of the block that begins at `first`
   std::int64_t first, from, rows;  // rows [first + from, ... + rows)
   std::int64_t panel, panels;
 };
@@ -55,29 +61,40 @@ Product::Product(Planner& planner, ProductSpec spec)
            : s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 ? Reads::in_place
                                                                  : Reads::rows;
   a_row_ = reads_ == Reads::in_place ? s_.x.row_bytes() / 4 : reads_ == Reads::rows ? k + 16 : 0;
-  block_rows_ = m;
-  if (reads_ == Reads::groups) {
-    block_rows_ = even(m, std::max(group_, kPackedFloats / k / group_ * group_));
-  }
-  block_rows_ = ceil_div(block_rows_, group_) * group_;
-
-  const std::int64_t panels = s_.weight.panels;
-  const std::int64_t wanted = threads_ == 1 ? 1 : 4 * threads_;
-  task_panels_ = std::max<std::int64_t>(1, kTaskColumns / kernels_->panel_columns);
-  task_panels_ = std::min(task_panels_, std::max<std::int64_t>(1, panels / wanted));
-  if (threads_ == 1) task_panels_ = std::min(panels, kTaskColumns / kernels_->panel_columns);
-  const std::int64_t across = ceil_div(panels, task_panels_);
-  task_rows_ = std::min(block_rows_, kTaskRows);
-  if (across < wanted) {
-    task_rows_ = std::min(task_rows_, ceil_div(block_rows_, ceil_div(wanted, across)));
-  }
-  task_rows_ = ceil_div(task_rows_, group_) * group_;
-
+  plan_blocks();
   if (reads_ != Reads::in_place) {
-    packed_ = planner.scratch_of<float>(block_rows_ * std::max(k, a_row_));
+    packed_ =
+        planner.scratch_of<float>(block_rows_ * std::max(k, a_row_) * (own_blocks_ ? threads_ : 1));
   }
   tile_floats_ = task_rows_ * task_panels_ * kernels_->panel_columns * sides;
   tiles_ = planner.scratch_of<float>(tile_floats_ * threads_);
+}
+
+void Product::plan_blocks() {
+  const std::int64_t m = s_.rows, k = s_.weight.k, panels = s_.weight.panels;
+  const std::int64_t most = kTaskColumns / kernels_->panel_columns;
+  own_blocks_ = reads_ == Reads::groups && m * k > kSharedFloats &&
+                k * kLeastOwnRows <= kOwnFloats &&
+                panels * s_.weight.panel_bytes <= kOwnWeightBytes;
+  block_rows_ = m;
+  if (reads_ == Reads::groups) {
+    const std::int64_t floats = own_blocks_ ? kOwnFloats : kPackedFloats;
+    block_rows_ = even(m, std::max(group_, floats / k / group_ * group_));
+  }
+  block_rows_ = ceil_div(block_rows_, group_) * group_;
+  if (own_blocks_ || threads_ == 1) {
+    task_panels_ = even(panels, most);
+    task_rows_ = own_blocks_ ? block_rows_ : std::min(block_rows_, kTaskRows);
+  } else {
+    const std::int64_t wanted = 4 * threads_;
+    task_panels_ = std::min(most, std::max<std::int64_t>(1, panels / wanted));
+    const std::int64_t across = ceil_div(panels, task_panels_);
+    task_rows_ = std::min(block_rows_, kTaskRows);
+    if (across < wanted) {
+      task_rows_ = std::min(task_rows_, ceil_div(block_rows_, ceil_div(wanted, across)));
+    }
+  }
+  task_rows_ = ceil_div(task_rows_, group_) * group_;
 }
 
 void Product::pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept {
@@ -97,11 +114,11 @@ void Product::pack_group(std::int64_t first, std::int64_t count, float* to) cons
   }
 }
 
-void Product::pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept {
+void Product::pack(std::int64_t first, std::int64_t rows, Range groups, float* to) const noexcept {
   const std::int64_t floats = std::max(s_.weight.k, a_row_);
   for (std::int64_t g = groups.begin; g < groups.end; ++g) {
     const std::int64_t at = g * group_;
-    pack_group(first + at, std::min(group_, rows - at), packed_ + at * floats);
+    pack_group(first + at, std::min(group_, rows - at), to + at * floats);
   }
 }
 
@@ -109,7 +126,7 @@ void Product::multiply(const Task& t, const PackedMatrix& w, float* c) const noe
   ProductTile tile;
   tile.a_row = a_row_;
   tile.a = reads_ == Reads::in_place ? reinterpret_cast<const float*>(s_.x.row(t.from))
-                                     : packed_ + t.from * std::max(w.k, a_row_);
+                                     : t.packed + t.from * std::max(w.k, a_row_);
   tile.group = group_;
   tile.rows = t.rows;
   tile.k = w.k;
@@ -144,7 +161,7 @@ void Product::run_block(std::int64_t first, std::int64_t rows) noexcept {
   next_.store(0, std::memory_order_relaxed);
   on_threads(threads_, [&](int thread, int threads) {
     if (reads_ != Reads::in_place) {
-      pack(first, rows, part(groups, thread, threads));
+      pack(first, rows, part(groups, thread, threads), packed_);
       meet(threads);
     }
     float* tile = tiles_ + thread * tile_floats_;
@@ -152,15 +169,37 @@ void Product::run_block(std::int64_t first, std::int64_t rows) noexcept {
       const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
       if (i >= tasks) break;
       const std::int64_t from = i / across * task_rows_, panel = i % across * task_panels_;
-      compute({first, from, std::min(task_rows_, rows - from), panel,
+      compute({packed_, first, from, std::min(task_rows_, rows - from), panel,
                std::min(task_panels_, s_.weight.panels - panel)},
               tile);
     }
   });
 }
 
+void Product::run_own_blocks() noexcept {
+  const std::int64_t blocks = ceil_div(s_.rows, block_rows_), panels = s_.weight.panels;
+  next_.store(0, std::memory_order_relaxed);
+  on_threads(threads_, [&](int thread, int) {
+    float* packed = packed_ + thread * block_rows_ * s_.weight.k;
+    float* tile = tiles_ + thread * tile_floats_;
+    for (;;) {
+      const std::int64_t first = next_.fetch_add(1, std::memory_order_relaxed) * block_rows_;
+      if (first >= blocks * block_rows_) break;
+      const std::int64_t rows = std::min(block_rows_, s_.rows - first);
+      pack(first, rows, {0, ceil_div(rows, group_)}, packed);
+      for (std::int64_t panel = 0; panel < panels; panel += task_panels_) {
+        compute({packed, first, 0, rows, panel, std::min(task_panels_, panels - panel)}, tile);
+      }
+    }
+  });
+}
+
 const char* Product::run() noexcept {
   if (!s_.epilogue.gate.in_range(s_.rows)) return "gate: an index is outside its table";
+  if (own_blocks_) {
+    run_own_blocks();
+    return nullptr;
+  }
   for (std::int64_t first = 0; first < s_.rows; first += block_rows_) {
     run_block(first, std::min(block_rows_, s_.rows - first));
   }

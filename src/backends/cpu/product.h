@@ -42,9 +42,11 @@ class Product : public Step {
 
  private:
   struct Task;
-  void pack(std::int64_t first, std::int64_t rows, Range groups) const noexcept;
+  void plan_blocks();  // how rows and panels become tasks
+  void pack(std::int64_t first, std::int64_t rows, Range groups, float* to) const noexcept;
   void pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept;
   void run_block(std::int64_t first, std::int64_t rows) noexcept;
+  void run_own_blocks() noexcept;
   void compute(const Task& task, float* tile) const noexcept;
   void multiply(const Task& task, const PackedMatrix& w, float* c) const noexcept;
 
@@ -55,6 +57,7 @@ class Product : public Step {
   // How the kernels read x: where it lies, from fp32 rows a_row_ apart, or from packed groups.
   enum class Reads : std::uint8_t { in_place, rows, groups } reads_;
   std::int64_t a_row_ = 0;
+  bool own_blocks_ = false;  // each thread packs rows for itself and multiplies them by all panels
   float* packed_ = nullptr;
   float* tiles_ = nullptr;
   std::int64_t tile_floats_ = 0;
