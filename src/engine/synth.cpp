@@ -19,8 +19,12 @@ using nlohmann::json;
 
 namespace {
 
-json dimensions(const Family& f, const SynthOptions& o, const json& overrides) {
-  json dims = o.size == SynthOptions::Size::full ? f.full_dims() : f.mini_dims();
+// Full size is what the contract's policies were published with: its horizon and prompt length too.
+json dimensions(const Family& f, const SynthOptions& o, const Contract& c, const json& overrides) {
+  const bool full = o.size == SynthOptions::Size::full;
+  json dims = full ? f.full_dims() : f.mini_dims();
+  if (full && dims.contains("horizon")) dims["horizon"] = c.horizon;
+  if (full && dims.contains("prompt_len")) dims["prompt_len"] = c.prompt.capacity;
   for (const auto& [key, value] : overrides.items()) {
     require(dims.contains(key), "--dims: {} has no dimension \"{}\"; its dimensions are {}", f.name,
             key, dims.dump());
@@ -29,10 +33,14 @@ json dimensions(const Family& f, const SynthOptions& o, const json& overrides) {
   return dims;
 }
 
-// The family's contract at these dimensions.
-Contract contract_for(const Family& f, const SynthOptions& o, const json& dims) {
+Contract published_contract(const Family& f, const SynthOptions& o) {
   Contract c = builtin_contract(o.contract.empty() ? std::string(f.usual_contract) : o.contract);
   require(c.model == f.name, "contract {} is for {}, not for {}", c.name, c.model, f.name);
+  return c;
+}
+
+// The contract at these dimensions.
+Contract at_dimensions(Contract c, const Family& f, const json& dims) {
   const Model::Dimensions d = f.dimensions(dims);
   c.horizon = d.horizon;
   c.action_dim = d.action;
@@ -163,8 +171,9 @@ void write_weights(const Family& f, const SynthOptions& o, const json& dims) {
 
 void synthesise(const SynthOptions& o, const json& overrides) {
   const Family& f = family(o.family);
-  const json dims = dimensions(f, o, overrides);
-  const Contract contract = contract_for(f, o, dims);
+  const Contract published = published_contract(f, o);
+  const json dims = dimensions(f, o, published, overrides);
+  const Contract contract = at_dimensions(published, f, dims);
   std::filesystem::create_directories(o.folder);
   write_weights(f, o, dims);
   write_statistics(o.folder, contract);
