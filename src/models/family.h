@@ -67,6 +67,13 @@ struct Family {
   std::vector<std::string> marks;
   // How published layouts rename tensors.
   std::vector<NameRule> name_rules;
+  // Layouts that `convert` writes the policy in: from the names after the rules above. The first is
+  // the usual one; none: the names stay.
+  struct WrittenLayout {
+    std::string_view name;
+    std::vector<NameRule> rules;
+  };
+  std::vector<WrittenLayout> written_layouts;
   // For layouts that rules cannot rename, since they stack or transpose: the published name of a
   // stored tensor that is one published tensor (else empty), and what gives all of them their
   // names.

@@ -11,6 +11,7 @@
 
 #include "ops/backend.h"
 #include "ops/trace.h"
+#include "tendon/pin_rule.h"
 
 namespace tendon {
 
@@ -25,6 +26,7 @@ struct Savings {
 struct ModelOptions {
   DType working = DType::bf16;     // f32 or bf16: dtype of activations and of matrix weights
   bool bf16_schedule = false;      // times and steps rounded to bf16 as the original deploys it
+  bool divided_schedule = false;   // times as LeRobot's ports count them, by division in fp64
   bool bf16_rope = false;          // rotary tables made from bf16-rounded frequencies
   int batch = 1;                   // samples of a call
   int max_steps = 100;             // rows of the time tables
@@ -33,6 +35,12 @@ struct ModelOptions {
   Savings savings;
 };
 
+// Whether the last prefix layer stops after its keys and values. A program that records taps shows
+// the whole layer, as recordings do.
+inline bool trims_last_layer(const ModelOptions& options, const Program& program) {
+  return options.savings.trim_last_layer && !program.record_taps;
+}
+
 // One sample in the model's terms. Pointers stay valid during Model::run.
 struct ModelSample {
   std::vector<const float*> cameras;     // by slot: [Y, X, 3] at model size and scale; null: absent
@@ -40,14 +48,6 @@ struct ModelSample {
   std::span<const float> state;          // normalised and padded to the model's width
   std::span<const float>
       context;  // precomputed text rows [T, text width], where a family takes them
-};
-
-// How pinned rows enter the denoising, for families that know more than one way.
-enum class PinRule : std::uint8_t {
-  family,       // the family's own
-  conditioned,  // clean, as rows whose time is 0: for weights trained so
-  renoised,     // brought to the time of each step with the noise they started from
-  clamped,      // clean at the time of each step
 };
 
 struct ModelInput {

@@ -35,6 +35,8 @@ class PrefixRows {
   // Embeds the ids (times `scale`) and packs: [B, P, D].
   Value record(const nn::Recorder& r, const PrefixKey& key, WeightRef table, float scale) const;
   Value positions(Trace& trace, const PrefixKey& key) const;  // i32 [B, P]
+  // i32 [B]: rows that are attended to. A packed tap of one number a sample stands for the mask.
+  Value lengths(Trace& trace) const { return trace.buffer(lengths_); }
   // Keys and values of prefix rows, with what hides the rows that are none.
   ops::Attention::Keys keys(Trace& trace, Value k, Value v, const PrefixKey& key) const;
 

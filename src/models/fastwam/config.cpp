@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "models/fastwam/fastwam.h"
+#include "models/published.h"
 
 namespace tendon::fastwam {
 
@@ -10,45 +11,31 @@ using nlohmann::json;
 
 namespace {
 
-// Every dimension, and the other word that recordings and configs use for it.
-struct Key {
-  const char* name;
-  const char* other;
-  std::int64_t& (*at)(Config&);
-};
-#define TENDON_KEY(name, other, member)                              \
-  Key {                                                              \
-    name, other, [](Config& c) -> std::int64_t& { return c.member; } \
-  }
-const Key kKeys[] = {TENDON_KEY("image_height", "", image_height),
-                     TENDON_KEY("image_width", "", image_width),
-                     TENDON_KEY("vae_width", "vae_dim", vae_width),
-                     TENDON_KEY("layers", "num_layers", layers),
-                     TENDON_KEY("heads", "num_heads", heads),
-                     TENDON_KEY("head_dim", "attn_head_dim", head_dim),
-                     TENDON_KEY("video_hidden", "", video.width),
-                     TENDON_KEY("video_ffn", "", video.ffn),
-                     TENDON_KEY("action_hidden", "", action.width),
-                     TENDON_KEY("action_ffn", "", action.ffn),
-                     TENDON_KEY("text_width", "text_dim", text_width),
-                     TENDON_KEY("sinusoid_width", "freq_dim", sinusoid),
-                     TENDON_KEY("context_len", "context", context_len),
-                     TENDON_KEY("proprio", "proprio_dim", state_dim),
-                     TENDON_KEY("action", "action_dim", action_dim),
-                     TENDON_KEY("horizon", "action_horizon", horizon),
-                     TENDON_KEY("vocab", "vocab", text.vocab),
-                     TENDON_KEY("umt5_width", "dim", text.width),
-                     TENDON_KEY("umt5_attention", "dim_attn", text.attention),
-                     TENDON_KEY("umt5_ffn", "dim_ffn", text.ffn),
-                     TENDON_KEY("umt5_heads", "num_heads", text.heads),
-                     TENDON_KEY("umt5_layers", "num_layers", text.layers),
-                     TENDON_KEY("umt5_buckets", "num_buckets", text.buckets)};
-#undef TENDON_KEY
-constexpr std::size_t kTextKeys = 7;  // the last ones; recordings hold them in "text_encoder"
+std::vector<Dimension> dimensions_of(Config& c) {
+  return {{"image_height", &c.image_height},          {"image_width", &c.image_width},
+          {"vae_width", &c.vae_width, "vae_dim"},     {"layers", &c.layers, "num_layers"},
+          {"heads", &c.heads, "num_heads"},           {"head_dim", &c.head_dim, "attn_head_dim"},
+          {"video_hidden", &c.video.width},           {"video_ffn", &c.video.ffn},
+          {"action_hidden", &c.action.width},         {"action_ffn", &c.action.ffn},
+          {"text_width", &c.text_width, "text_dim"},  {"sinusoid_width", &c.sinusoid, "freq_dim"},
+          {"context_len", &c.context_len, "context"}, {"proprio", &c.state_dim, "proprio_dim"},
+          {"action", &c.action_dim, "action_dim"},    {"horizon", &c.horizon, "action_horizon"}};
+}
+
+// Of the text encoder, and the words that recordings use for them in a part of their own.
+std::vector<Dimension> text_dimensions_of(umt5::Config& c) {
+  return {{"vocab", &c.vocab},
+          {"umt5_width", &c.width, "dim"},
+          {"umt5_attention", &c.attention, "dim_attn"},
+          {"umt5_ffn", &c.ffn, "dim_ffn"},
+          {"umt5_heads", &c.heads, "num_heads"},
+          {"umt5_layers", &c.layers, "num_layers"},
+          {"umt5_buckets", &c.buckets, "num_buckets"}};
+}
 
 json to_json(Config c) {
-  json dims;
-  for (const Key& key : kKeys) dims[key.name] = key.at(c);
+  json dims = dims_json(dimensions_of(c));
+  dims.update(dims_json(text_dimensions_of(c.text)));
   return dims;
 }
 
@@ -64,39 +51,25 @@ json mini_dims() {
   return to_json(c);
 }
 
-Shape shape_of(const Checkpoint& c, const std::string& name) {
-  const CheckpointTensor* tensor = c.find(name);
-  require(tensor != nullptr, "{}: {} is missing; pass the policy's file and the VAE's", c.origin(),
-          name);
-  return tensor->shape;
-}
-
-std::int64_t count(const Checkpoint& c, const std::string& before, const std::string& after) {
-  std::int64_t n = 0;
-  while (c.has(before + std::to_string(n) + after)) ++n;
-  return n;
-}
-
 json dims_of(const Checkpoint& c, const json& known) {
   Config d;
+  const CheckpointShapes shapes(c, "pass the policy's file and the VAE's");
   const std::string video = "policy:mixtures.video.", action = "policy:mixtures.action.";
-  const Shape encoder = shape_of(c, action + "action_encoder.weight");
-  const Shape proprio = shape_of(c, "policy:proprio_encoder.weight");
-  const Shape video_ffn = shape_of(c, video + "blocks.0.ffn.0.weight");
-  const Shape action_ffn = shape_of(c, action + "blocks.0.ffn.0.weight");
+  const Shape& encoder = shapes.of(action + "action_encoder.weight");
+  const Shape& proprio = shapes.of("policy:proprio_encoder.weight");
+  const Shape& video_ffn = shapes.of(video + "blocks.0.ffn.0.weight");
   d.action.width = encoder[0], d.action_dim = encoder[1];
   d.text_width = proprio[0], d.state_dim = proprio[1];
-  d.video.ffn = video_ffn[0], d.video.width = video_ffn[1], d.action.ffn = action_ffn[0];
-  d.sinusoid = shape_of(c, video + "time_embedding.0.weight")[1];
-  d.layers = count(c, action + "blocks.", ".modulation");
+  d.video.ffn = video_ffn[0], d.video.width = video_ffn[1];
+  d.action.ffn = shapes.of(action + "blocks.0.ffn.0.weight")[0];
+  d.sinusoid = shapes.of(video + "time_embedding.0.weight")[1];
+  d.layers = shapes.count(action + "blocks.", ".modulation");
   d.head_dim = known.value("head_dim", std::int64_t{128});
-  d.heads = shape_of(c, action + "blocks.0.self_attn.q.weight")[0] / d.head_dim;
-  d.vae_width = shape_of(c, "vae:encoder.conv1.weight")[0];
+  d.heads = shapes.of(action + "blocks.0.self_attn.q.weight")[0] / d.head_dim;
+  d.vae_width = shapes.of("vae:encoder.conv1.weight")[0];
   if (c.has("text:norm.weight")) d.text = umt5::config_of(c);
   const char* context = known.contains("context_len") ? "context_len" : "prompt_len";
-  for (const char* key : {"image_height", "image_width", "horizon", context}) {
-    require(known.contains(key), "the file does not say \"{}\": name a contract (--contract)", key);
-  }
+  require_known(known, {"image_height", "image_width", "horizon", context});
   d.image_height = known["image_height"], d.image_width = known["image_width"];
   d.horizon = known["horizon"], d.context_len = known[context];
   return to_json(d);
@@ -104,7 +77,7 @@ json dims_of(const Checkpoint& c, const json& known) {
 
 std::vector<TensorSpec> tensors(const json& dims) { return published_tensors(config_from(dims)); }
 
-Model::Dimensions dimensions(const json& dims) { return dimensions_of(config_from(dims)); }
+Model::Dimensions model_dimensions(const json& dims) { return dimensions(config_from(dims)); }
 
 std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
   return make_model(config_from(dims), options, checkpoint);
@@ -127,6 +100,14 @@ std::vector<NameRule> rules() {
   return all;
 }
 
+// LeRobot's: that of the published files, and that of files saved since.
+std::vector<Family::WrittenLayout> layouts() {
+  const NameRule rest{"mixtures.*", "model.mot.mixtures.$1"};
+  const NameRule state{"proprio_encoder.*", "model.proprio_encoder.$1"};
+  return {{"mixtures", {rest, state}},
+          {"layers", {{"mixtures.*.blocks.*.*", "model.mot.layers.$2.blocks.$1.$3"}, rest, state}}};
+}
+
 // Tensors of the layout that no call reads.
 std::vector<std::string> unused() {
   std::vector<std::string> all = wan_vae::unread();
@@ -136,7 +117,7 @@ std::vector<std::string> unused() {
 
 }  // namespace
 
-Model::Dimensions dimensions_of(const Config& c) {
+Model::Dimensions dimensions(const Config& c) {
   return {.image_height = static_cast<int>(c.image_height),
           .image_width = static_cast<int>(c.image_width),
           .camera_slots = 1,
@@ -149,16 +130,12 @@ Model::Dimensions dimensions_of(const Config& c) {
 
 Config config_from(const json& dims) {
   Config c;
-  const json text = dims.value("text_encoder", json::object());
-  for (std::size_t i = 0; i < std::size(kKeys); ++i) {
-    const Key& key = kKeys[i];
-    const json& from = i + kTextKeys >= std::size(kKeys) ? text : dims;
-    if (dims.contains(key.name)) {
-      key.at(c) = dims[key.name].get<std::int64_t>();
-    } else if (from.contains(key.other)) {
-      key.at(c) = from[key.other].get<std::int64_t>();
-    }
+  read_dims(dims, dimensions_of(c));
+  json text = dims.value("text_encoder", json::object());
+  for (const Dimension& d : text_dimensions_of(c.text)) {
+    if (dims.contains(d.name)) text[d.name] = dims[d.name];
   }
+  read_dims(text, text_dimensions_of(c.text));
   if (dims.contains("image")) c.image_height = dims["image"][0], c.image_width = dims["image"][1];
   require(c.image_height % 32 == 0 && c.image_width % 32 == 0 && c.image_height > 0 &&
               c.image_width > 0,
@@ -177,7 +154,7 @@ Family fastwam_family() {
   f.summary = "FastWAM: video expert as a world model, action expert attending to its keys";
   f.stages = {"text", "vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
-  f.dimensions = dimensions, f.usual_contract = "fastwam_libero";
+  f.dimensions = model_dimensions, f.usual_contract = "fastwam_libero";
   f.tensors = tensors, f.make = make, f.make_text_encoder = make_text;
   f.text_mark = "text:norm.weight";
   f.recorded_call = recorded_call;
@@ -186,6 +163,7 @@ Family fastwam_family() {
                "*.norm1.weight", "*.norm2.weight",  "norm.weight"};
   f.marks = {"mixtures.video.patch_embedding.weight", "mixtures.action.action_encoder.weight"};
   f.name_rules = rules();
+  f.written_layouts = layouts();
   f.capabilities = {
       {"steps",
        "any number up to the load's maximum; Euler from sigma = 1 to 0, shift at run time"},

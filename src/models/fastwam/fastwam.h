@@ -36,7 +36,7 @@ struct Config {
 // Throws Error where the dimensions do not fit together.
 Config config_from(const nlohmann::json& dims);
 
-Model::Dimensions dimensions_of(const Config& config);
+Model::Dimensions dimensions(const Config& config);
 
 // The published tensors: "vae:", "policy:" and "text:".
 std::vector<TensorSpec> published_tensors(const Config& config);

@@ -16,6 +16,7 @@ constexpr double kDefaultShift = 5.0;
 constexpr float kTrainSteps = 1000.0f;
 // Added to a score it leaves the key a weight of exactly 0.
 constexpr float kHidden = -1e30f;
+constexpr PinRule kOtherPins[] = {PinRule::clamped, PinRule::conditioned};
 
 // Point k of `steps` + 1 from 1 to 0, in fp32 and from the nearer end, as torch.linspace.
 float line(int k, int steps) noexcept {
@@ -42,7 +43,16 @@ std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& opti
 
 FastWamModel::FastWamModel(const Config& config, const ModelOptions& options,
                            const Checkpoint& checkpoint)
-    : config_(config), options_(options), checkpoint_(&checkpoint) {
+    : config_(config),
+      options_(options),
+      checkpoint_(&checkpoint),
+      denoising_({.horizon = config.horizon,
+                  .action = config.action_dim,
+                  .embedding = config.sinusoid,
+                  .rows = options.max_steps + 1,
+                  .pins = PinRule::renoised,
+                  .more_pins = kOtherPins},
+                 options) {
   require(options.batch == 1,
           "this family runs one sample at a time: load it with a batch of 1, not {}",
           options.batch);
@@ -51,17 +61,9 @@ FastWamModel::FastWamModel(const Config& config, const ModelOptions& options,
   std::erase_if(options_.token_buckets,
                 [&](int n) { return n >= whole || !options.savings.drop_masked; });
   options_.token_buckets.push_back(whole);
-  const auto rows = static_cast<std::size_t>(options_.max_steps) + 1;
-  const auto horizon = static_cast<std::size_t>(config_.horizon);
   context_.resize(static_cast<std::size_t>(config_.context_len * config_.text_width));
   bias_.resize(static_cast<std::size_t>(config_.context_len) + 2);
-  sinusoid_.resize(rows * static_cast<std::size_t>(config_.sinusoid));
-  times_.resize(rows);
-  deltas_.resize(rows);
-  sigmas_.resize(rows + 1);
-  pins_.resize(rows * horizon * static_cast<std::size_t>(config_.action_dim));
-  pin_mask_.resize(horizon);
-  pin_rows_.resize(rows * horizon);
+  sigmas_.resize(static_cast<std::size_t>(options_.max_steps) + 1);
 }
 
 void FastWamModel::record(Program& program) {
@@ -69,9 +71,8 @@ void FastWamModel::record(Program& program) {
   add_buffers(program);
   vision_ = record_vision(program);
   state_ = record_state(program);
-  for (int first = 0; first <= options_.max_steps; first += kTimeRows) {
-    time_.push_back(record_time(program, first));
-  }
+  denoising_.record_tables(
+      [&](int first, int count) { return record_time(program, first, count); });
   for (int rows : options_.token_buckets) {
     text_.push_back(record_text(program, rows));
     prefix_.push_back(record_prefix(program, rows));
@@ -92,9 +93,6 @@ std::vector<Model::StageTrace> FastWamModel::stages(int, int tokens, int steps) 
 
 Status FastWamModel::validate(const ModelInput& input) const noexcept {
   if (input.samples.size() != 1) return Status("this family takes one sample in a call");
-  if (input.steps < 1 || input.steps > options_.max_steps) {
-    return Status("steps: at least 1 and at most the max_steps the policy was loaded with");
-  }
   if (!(input.shift >= 0) || !std::isfinite(input.shift)) {
     return Status("shift: a positive number, or 0 for the default");
   }
@@ -111,39 +109,28 @@ Status FastWamModel::validate(const ModelInput& input) const noexcept {
   if (!s.state.empty() && s.state.size() != static_cast<std::size_t>(config_.state_dim)) {
     return Status("state: as many numbers are wanted as the model's state has");
   }
-  const auto row = static_cast<std::size_t>(config_.action_dim);
-  const auto horizon = static_cast<std::size_t>(config_.horizon);
-  if (input.noise.size() != horizon * row) return Status("noise: horizon x action width is wanted");
-  if (input.pinned.size() % row != 0 || input.pinned.size() > horizon * row) {
-    return Status("pinned: whole rows are wanted, at most the horizon");
-  }
-  return {};
+  return denoising_.check(input);
 }
 
 // Sigmas in fp32, their differences and times rounded once more where the original runs in bf16.
 void FastWamModel::schedule(int steps, double shift, StageRunner& runner) noexcept {
-  const auto width = static_cast<std::size_t>(config_.sinusoid);
-  const auto clean = static_cast<std::size_t>(options_.max_steps);
   const float s = static_cast<float>(shift);
   for (int k = 0; k <= steps; ++k) {
     const float u = line(k, steps);
     sigmas_[static_cast<std::size_t>(k)] = s * u / (1.0f + (s - 1.0f) * u);
   }
   auto rounded = [&](float v) { return options_.bf16_schedule ? round_bf16(v) : v; };
-  for (std::size_t k = 0; k < static_cast<std::size_t>(steps); ++k) {
-    times_[k] = rounded(sigmas_[k] * kTrainSteps);
-    deltas_[k] = rounded(sigmas_[k + 1] - sigmas_[k]);
-    sinusoid(times_[k], std::span<float>(sinusoid_).subspan(k * width, width));
+  const auto fill = [&](int i, float time, float delta) {
+    const Denoising::Row row = denoising_.row(static_cast<std::size_t>(i));
+    row.time = rounded(time), row.delta = rounded(delta);
+    sinusoid(row.time, row.embedding);
+  };
+  for (int k = 0; k < steps; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    fill(k, sigmas_[at] * kTrainSteps, sigmas_[at + 1] - sigmas_[at]);
   }
-  times_[clean] = 0.0f;
-  sinusoid(0.0, std::span<float>(sinusoid_).subspan(clean * width, width));
-  runner.write<float>(buffers_.times, times_);
-  runner.write<float>(buffers_.deltas, deltas_);
-  runner.write<float>(buffers_.sinusoid, sinusoid_);
-  for (std::size_t i = 0; i < time_.size(); ++i) {
-    const bool wanted = static_cast<int>(i) * kTimeRows < steps || i + 1 == time_.size();
-    if (wanted) runner.run("time", time_[i]);
-  }
+  fill(options_.max_steps, 0.0f, 0.0f);
+  denoising_.write_tables(steps, runner);
   scheduled_steps_ = runner.status().ok() ? steps : 0;
   scheduled_shift_ = shift;
 }
@@ -176,26 +163,6 @@ std::size_t FastWamModel::encode_context(const ModelSample& sample, StageRunner&
   return at;
 }
 
-void FastWamModel::write_pins(const ModelInput& input, StageRunner& runner) noexcept {
-  const auto horizon = static_cast<std::size_t>(config_.horizon);
-  const std::size_t numbers = horizon * static_cast<std::size_t>(config_.action_dim);
-  const std::size_t rows = input.pinned.size() / static_cast<std::size_t>(config_.action_dim);
-  const bool renoised = input.pin_rule == PinRule::family || input.pin_rule == PinRule::renoised;
-  for (std::size_t k = 0; k < static_cast<std::size_t>(input.steps); ++k) {
-    const float sigma = renoised ? sigmas_[k] : 0.0f;
-    for (std::size_t i = 0; i < input.pinned.size(); ++i) {
-      pins_[k * numbers + i] = (1.0f - sigma) * input.pinned[i] + sigma * input.noise[i];
-    }
-    for (std::size_t i = 0; i < horizon; ++i) {
-      pin_rows_[k * horizon + i] = i < rows ? options_.max_steps : static_cast<std::int32_t>(k);
-    }
-  }
-  for (std::size_t i = 0; i < horizon; ++i) pin_mask_[i] = i < rows ? 1 : 0;
-  runner.write<float>(buffers_.pins, pins_);
-  runner.write<std::int32_t>(buffers_.pin_mask, pin_mask_);
-  runner.write<std::int32_t>(buffers_.pin_rows, pin_rows_);
-}
-
 Status FastWamModel::prepare(int steps, StageRunner& runner) noexcept {
   runner.begin();
   if (steps < 1 || steps > options_.max_steps) return Status("steps are outside [1, max_steps]");
@@ -221,23 +188,15 @@ Status FastWamModel::run(const ModelInput& input, StageRunner& runner,
     runner.run("prefix", state_);
   }
   runner.run("prefix", prefix_[at]);
-  runner.write<float>(buffers_.x, input.noise);
   std::size_t step = step_[at];
   if (!input.pinned.empty()) {
-    write_pins(input, runner);
-    const bool conditioned = input.pin_rule == PinRule::conditioned;
-    step = conditioned ? conditioned_step_[at] : pinned_step_[at];
+    const bool renoised = input.pin_rule == PinRule::family || input.pin_rule == PinRule::renoised;
+    denoising_.write_pins(input, input.steps, renoised ? std::span(sigmas_) : std::span<float>(),
+                          runner);
+    step = input.pin_rule == PinRule::conditioned ? conditioned_step_[at] : pinned_step_[at];
   }
-  if (options_.savings.tabulate_time) {
-    runner.run("denoise", step, 0, input.steps);
-  } else {
-    for (int i = 0; i < input.steps; ++i) {
-      schedule(input.steps, shift, runner);
-      runner.run("denoise", step, i, 1);
-    }
-  }
-  runner.read<float>(buffers_.x, chunk);
-  std::copy(input.pinned.begin(), input.pinned.end(), chunk.begin());
+  denoising_.run(input, {step, input.steps}, runner, [&] { schedule(input.steps, shift, runner); });
+  denoising_.read(input, runner, chunk);
   return runner.status();
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "models/denoising.h"
 #include "models/fastwam/fastwam.h"
 #include "nn/recorder.h"
 
@@ -45,6 +46,7 @@ struct ContextBuffers {
   std::vector<BufferRef> k, v;  // a layer: working [1, L, H, Dh]
 };
 
+// Besides those of the denoising.
 struct Buffers {
   BufferRef image;           // f32 [1, Y, X, 3]
   BufferRef latent;          // working [1, y, x, 48]
@@ -58,14 +60,8 @@ struct Buffers {
   BufferRef video_cos, video_sin, video_positions;
   BufferRef action_cos, action_sin, action_positions;
   std::vector<BufferRef> k, v;  // a layer: working [1, Sv, H, Dh]
-  BufferRef sinusoid;           // f32 [R, F], R rows of the time tables
-  BufferRef times, deltas;      // f32 [R, 1]
   BufferRef layer_modulation;   // f32 [1, layers * 6 * Da]
   BufferRef modulation;         // f32 [R, layers * 6 * Da]; row max_steps is t = 0
-  BufferRef x;                  // f32 [1, H, A], the running sample
-  BufferRef pins;               // f32 [R, H * A]: at each step
-  BufferRef pin_mask;           // i32 [H], 1: the row is decided
-  BufferRef pin_rows;           // i32 [R, H]: for each step and row, its row of `modulation`
 };
 
 class FastWamModel final : public Model {
@@ -76,13 +72,11 @@ class FastWamModel final : public Model {
   Status prepare(int steps, StageRunner& runner) noexcept override;
   Status run(const ModelInput& input, StageRunner& runner,
              std::span<float> chunk) noexcept override;
-  Dimensions dimensions() const override { return dimensions_of(config_); }
+  Dimensions dimensions() const override { return fastwam::dimensions(config_); }
   const ModelOptions& options() const override { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const override;
 
  private:
-  static constexpr int kTimeRows = 16;  // rows of the time tables made by one trace
-
   // Recording (stages.cpp).
   void add_buffers(Program& program);
   void add_tables(Program& program);
@@ -90,7 +84,7 @@ class FastWamModel final : public Model {
   std::size_t record_vision(Program& program);
   std::size_t record_text(Program& program, std::int64_t rows);
   std::size_t record_state(Program& program);
-  std::size_t record_time(Program& program, int first);
+  std::size_t record_time(Program& program, int first, int count);
   std::size_t record_prefix(Program& program, std::int64_t rows);
   std::size_t record_step(Program& program, std::int64_t rows, PinRule pins);
   // Context rows [first, first + count): text MLP, then every layer's keys and values.
@@ -104,29 +98,21 @@ class FastWamModel final : public Model {
   void schedule(int steps, double shift, StageRunner& runner) noexcept;
   // Runs the text stage where the rows are not those of the last call; the bucket's number.
   std::size_t encode_context(const ModelSample& sample, StageRunner& runner) noexcept;
-  void write_pins(const ModelInput& input, StageRunner& runner) noexcept;
 
   Config config_;
   ModelOptions options_;
   const Checkpoint* checkpoint_;
+  Denoising denoising_;
   Weights weights_;
   Buffers buffers_;
   std::size_t vision_ = 0, state_ = 0;
-  std::vector<std::size_t> time_;  // by first row / kTimeRows
   std::vector<std::size_t> text_, prefix_, step_, pinned_step_, conditioned_step_;  // by bucket
 
   int scheduled_steps_ = 0;
   double scheduled_shift_ = 0;
-  std::size_t encoded_rows_ = 0;  // text rows whose keys lie in the buffers; 0: none
-  // Host copies of what a call writes, sized once.
-  std::vector<float> context_, bias_, sinusoid_, times_, deltas_, sigmas_, pins_;
-  std::vector<std::int32_t> pin_mask_, pin_rows_;
+  std::size_t encoded_rows_ = 0;                // text rows whose keys lie in the buffers; 0: none
+  std::vector<float> context_, bias_, sigmas_;  // what a call writes, sized once
 };
-
-// Of a program that runs without taps: the last video block stops after its keys and values.
-inline bool trims(const ModelOptions& options, const Program& program) {
-  return options.savings.trim_last_layer && !program.record_taps;
-}
 
 // [cos(t f) | sin(t f)] with f from 1 down to nearly 1 / 10000; fp64 inside.
 void sinusoid(double t, std::span<float> out) noexcept;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "models/fastwam/fastwam.h"
+#include "models/recorded.h"
 
 namespace tendon::fastwam {
 namespace {
@@ -12,12 +13,6 @@ namespace {
 const RecordedInput* find(const RecordedInputs& inputs, std::string_view name) {
   const auto it = inputs.find(name);
   return it == inputs.end() ? nullptr : &it->second;
-}
-
-const RecordedInput& at(const RecordedInputs& inputs, std::string_view name) {
-  const RecordedInput* input = find(inputs, name);
-  require(input != nullptr, "recording: the input {} is missing", name);
-  return *input;
 }
 
 // [Y, X, 3] in [-1, 1], from planes of such numbers or from interleaved bytes.
@@ -64,7 +59,7 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
   const Config c = config_from(dims);
   RecordedCall call;
   ModelSample sample;
-  call.floats.push_back(picture(at(inputs, "image")));
+  call.floats.push_back(picture(recorded_input(inputs, "image")));
   sample.cameras.push_back(call.floats.back().data());
   call.cameras.emplace_back(0, 0);
   std::size_t rows = 0;
@@ -77,7 +72,7 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
     call.tokens.push_back(std::move(valid));
     sample.tokens = call.tokens.back();
   } else {
-    call.floats.push_back(valid_rows(at(inputs, "context")));
+    call.floats.push_back(valid_rows(recorded_input(inputs, "context")));
     sample.context = call.floats.back();
     rows = call.floats.back().size() / static_cast<std::size_t>(c.text_width);
   }
@@ -87,11 +82,11 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
   call.prefix_rows.push_back(std::move(order));
   if (const RecordedInput* state = find(inputs, "state")) sample.state = state->values;
   call.input.samples.push_back(std::move(sample));
-  call.input.noise = at(inputs, "noise").values;
+  call.input.noise = recorded_input(inputs, "noise").values;
   call.input.steps = record.at("steps").get<int>();
   call.input.shift = record.value("shift", 0.0);
   if (record.contains("pinned")) {
-    call.input.pinned = at(inputs, "pinned_prefix").values;
+    call.input.pinned = recorded_input(inputs, "pinned_prefix").values;
     call.input.pin_rule = pin_rule(record["pinned"].at("variant").get<std::string>());
   }
   return call;

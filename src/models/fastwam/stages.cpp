@@ -51,13 +51,6 @@ Table action_rotation(const Config& c) {
   return table;
 }
 
-// A copy that a later write in place does not change; recorded where taps are.
-Value snapshot(Trace& t, Value v) {
-  const Value copy = t.make(t.dtype(v), t.shape(v));
-  t.add(ops::Copy{.x = v, .out = copy}, "snapshot");
-  return copy;
-}
-
 }  // namespace
 
 ContextBuffers FastWamModel::add_context(Program& program, const Expert& e) const {
@@ -119,15 +112,9 @@ void FastWamModel::add_buffers(Program& program) {
     b.k.push_back(program.add({"video.k." + std::to_string(i), w, keys}));
     b.v.push_back(program.add({"video.v." + std::to_string(i), w, keys}));
   }
-  b.sinusoid = program.add({"sinusoid", kF32, {table_rows, c.sinusoid}});
-  b.times = program.add({"times", kF32, {table_rows, 1}});
-  b.deltas = program.add({"deltas", kF32, {table_rows, 1}});
   b.modulation =
       program.add({"action.modulation", kF32, {table_rows, c.layers * 6 * c.action.width}});
-  b.x = program.add({"x", kF32, {1, c.horizon, c.action_dim}});
-  b.pins = program.add({"pins", kF32, {table_rows, c.horizon * c.action_dim}});
-  b.pin_mask = program.add({"pin_mask", DType::i32, {c.horizon}});
-  b.pin_rows = program.add({"pin_rows", DType::i32, {table_rows, c.horizon}});
+  denoising_.add_buffers(program);
   add_tables(program);
 }
 
@@ -270,20 +257,19 @@ std::size_t FastWamModel::record_prefix(Program& program, std::int64_t rows) {
 }
 
 // Every layer's modulation for 16 time steps.
-std::size_t FastWamModel::record_time(Program& program, int first) {
-  const std::int64_t count = std::min<std::int64_t>(kTimeRows, options_.max_steps + 1 - first);
+std::size_t FastWamModel::record_time(Program& program, int first, int count) {
   const std::int64_t width = 6 * config_.action.width;
   Trace t("time." + std::to_string(first), program);
   const nn::Recorder r(t, kF32, "time.");
-  const Value e = t.rows(t.buffer(buffers_.sinusoid), first, count);  // [R, F]
+  const Value e = denoising_.embeddings(t, first, count);  // [R, F]
   const Value hidden = r.linear("time_embedding.0", e, weights_.time_in, {.act = Act::silu});
   const Value tau = r.linear("time_embedding.2", hidden, weights_.time_out);
   const Value active = t.make(kF32, t.shape(tau));
   t.add(ops::Activation{.x = tau, .act = Act::silu, .out = active}, r.name("silu"));
   const Value m = r.linear("time_projection", active, weights_.time_projection);  // [R, 6 Da]
   if (first == 0) {
-    t.tap("action.timestep", t.buffer(buffers_.times));
-    t.tap("action.delta", t.buffer(buffers_.deltas));
+    t.tap("action.timestep", denoising_.times(t));
+    t.tap("action.delta", denoising_.deltas(t));
     t.tap("action.time.{row}", tau);
     t.tap("action.time_mod.{row}", m);
   }
@@ -300,33 +286,16 @@ std::size_t FastWamModel::record_time(Program& program, int first) {
 }
 
 std::size_t FastWamModel::record_step(Program& program, std::int64_t rows, PinRule pins) {
-  const Config& c = config_;
   const char* kind = pins == PinRule::conditioned ? "conditioned_step."
                      : pins == PinRule::renoised  ? "pinned_step."
                                                   : "step.";
   Trace t(kind + std::to_string(rows), program);
   const nn::Recorder r(t, options_.working, "step.");
-  const Value x = t.buffer(buffers_.x);  // [1, H, A]
-  Value table_rows = t.iteration();
-  if (pins != PinRule::family) {
-    const Value decided = t.make(kF32, {1, c.horizon * c.action_dim});
-    t.add(ops::GatherRows{.x = t.buffer(buffers_.pins), .index = t.iteration(), .out = decided},
-          r.name("pins"));
-    t.add(ops::Select{.mask = t.buffer(buffers_.pin_mask),
-                      .a = t.reshape(decided, t.shape(x)),
-                      .b = x,
-                      .out = x},
-          r.name("pin"));
-  }
-  if (pins == PinRule::conditioned) {
-    table_rows = t.make(DType::i32, {1, c.horizon});
-    t.add(
-        ops::GatherRows{
-            .x = t.buffer(buffers_.pin_rows), .index = t.iteration(), .out = table_rows},
-        r.name("pin_rows"));
-  }
-  if (program.record_taps) t.tap("action.x[]", snapshot(t, x));
-  Value h = r.linear("action_encoder", x, weights_.action_in);  // [1, H, Da]
+  if (pins != PinRule::family) denoising_.pin(r);
+  const bool conditioned = pins == PinRule::conditioned;
+  const Value table_rows = conditioned ? denoising_.pinned_table_rows(r) : t.iteration();
+  t.tap("action.x[]", denoising_.snapshot(t));
+  Value h = r.linear("action_encoder", denoising_.sample(t), weights_.action_in);  // [1, H, Da]
   t.tap("action.tokens", h);
   const auto rotation =
       nn::Rotation{t.buffer(buffers_.action_cos), t.buffer(buffers_.action_sin),
@@ -345,10 +314,7 @@ std::size_t FastWamModel::record_step(Program& program, std::int64_t rows, PinRu
   const Value velocity = wide.linear("head", h, weights_.action_out);  // [1, H, A]
   t.tap("action.velocity[]", velocity);
   t.tap("velocity.{step}", velocity);
-  t.add(
-      ops::Axpy{
-          .x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()}, .out = x},
-      r.name("euler"));
+  denoising_.euler(r, velocity);
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
 }

@@ -1,33 +1,18 @@
 // Names and shapes of the published policy.
 #include "models/fastwam/fastwam.h"
+#include "models/published.h"
 
 namespace tendon::fastwam {
 namespace {
 
-class Specs {
- public:
-  void add(const std::string& name, const Shape& shape) {
-    all.push_back({"policy:" + name, DType::bf16, shape, name});
-  }
-  void linear(const std::string& name, std::int64_t n, std::int64_t k) {
-    add(name + ".weight", {n, k});
-    add(name + ".bias", {n});
-  }
-  void convolution(const std::string& name, const Shape& kernel) {
-    add(name + ".weight", kernel);
-    add(name + ".bias", {kernel[0]});
-  }
-  std::vector<TensorSpec> all;
-};
-
-void attention(const std::string& at, std::int64_t width, std::int64_t inner, Specs& s) {
+void attention(const std::string& at, std::int64_t width, std::int64_t inner, TensorList& s) {
   for (const char* p : {"q", "k", "v"}) s.linear(at + p, inner, width);
   s.linear(at + "o", width, inner);
   s.add(at + "norm_q.weight", {inner});
   s.add(at + "norm_k.weight", {inner});
 }
 
-void expert_tensors(const Config& c, const ExpertConfig& e, Specs& s) {
+void expert_tensors(const Config& c, const ExpertConfig& e, TensorList& s) {
   const std::string root = "mixtures." + e.name + ".";
   s.linear(root + "text_embedding.0", e.width, c.text_width);
   s.linear(root + "text_embedding.2", e.width, e.width);
@@ -46,9 +31,9 @@ void expert_tensors(const Config& c, const ExpertConfig& e, Specs& s) {
   }
 }
 
-void policy_tensors(const Config& c, Specs& s) {
+void policy_tensors(const Config& c, TensorList& s) {
   const std::int64_t video = c.video.width, action = c.action.width;
-  s.convolution("mixtures.video.patch_embedding", {video, c.kLatent, 1, 2, 2});
+  s.kernel("mixtures.video.patch_embedding", {video, c.kLatent, 1, 2, 2});
   expert_tensors(c, c.video, s);
   s.add("mixtures.video.head.modulation", {1, 2, video});
   s.linear("mixtures.video.head.head", 4 * c.kLatent, video);
@@ -61,11 +46,13 @@ void policy_tensors(const Config& c, Specs& s) {
 }  // namespace
 
 std::vector<TensorSpec> published_tensors(const Config& config) {
-  Specs s;
-  policy_tensors(config, s);
-  wan_vae::add_tensors(config.vae_width, s.all);
-  umt5::add_tensors(config.text, s.all);
-  return std::move(s.all);
+  TensorList policy(DType::bf16, "policy:");
+  policy_tensors(config, policy);
+  std::vector<TensorSpec> all = policy.take();
+  for (auto& more : {wan_vae::tensors(config.vae_width), umt5::tensors(config.text)}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
 }
 
 }  // namespace tendon::fastwam

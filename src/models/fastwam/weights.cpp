@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "models/fastwam/model.h"
-#include "weights/scope.h"
+#include "nn/bind.h"
 
 namespace tendon::fastwam {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 double silu(double x) { return x / (1.0 + std::exp(-x)); }
 
 // W x + b in fp64 on the host.
-std::vector<double> product(const Scope& at, std::int64_t n, const std::vector<double>& x) {
+std::vector<double> affine(const Scope& at, std::int64_t n, const std::vector<double>& x) {
   const auto k = static_cast<std::int64_t>(x.size());
   const std::vector<float> w = at.values("weight", {n, k}), b = at.values("bias", {n});
   std::vector<double> y(b.begin(), b.end());
@@ -21,53 +21,32 @@ std::vector<double> product(const Scope& at, std::int64_t n, const std::vector<d
   return y;
 }
 
-class Bind {
+class Bind : public nn::Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, const Scope& root, Program& program)
-      : c_(config),
+      : nn::Bind(program, options.working),
+        c_(config),
         policy_(root.at("policy:mixtures")),
-        root_(root),
-        program_(program),
-        body_(options.working == DType::f32 ? Format::f32 : Format::bf16) {}
+        root_(root) {}
 
-  WeightRef add(Weight w) { return program_.add(std::move(w)); }
-
-  nn::Linear linear(const Scope& at, const std::string& name, Shape size, Format format) {
-    return {add(at.matrix(name + ".weight", size[0], size[1], format)),
-            add(at.vector(name + ".bias", size[0], format))};
-  }
-  nn::Linear linear(const Scope& at, const std::string& name, Shape size) {
-    return linear(at, name, size, body_);
-  }
-
-  nn::Qkv keys(const Scope& at, std::int64_t width) {
-    const std::int64_t n = c_.attention();
-    return {.weights = {add(at.joined({{"k.weight", n}, {"v.weight", n}}, width, body_)),
-                        add(at.joined({{"k.bias", n}, {"v.bias", n}}, 0, body_))},
-            .norm_k = add(at.vector("norm_k.weight", n, body_)),
-            .kv_heads = c_.heads,
-            .head_dim = c_.head_dim};
+  // With `heads` 0 keys and values alone.
+  nn::Qkv attention(const Scope& at, std::int64_t width, std::int64_t heads) {
+    nn::Qkv w = qkv(at, "", {width, heads, c_.heads, c_.head_dim}, Biases::all);
+    if (heads > 0) w.norm_q = add(at.vector("norm_q.weight", c_.attention(), body()));
+    w.norm_k = add(at.vector("norm_k.weight", c_.attention(), body()));
+    return w;
   }
 
   Block block(const Scope& at, const ExpertConfig& e) {
     const std::int64_t n = c_.attention();
     const Scope self = at.at("self_attn"), cross = at.at("cross_attn");
     Block b;
-    b.self = {
-        .weights = {add(self.joined({{"q.weight", n}, {"k.weight", n}, {"v.weight", n}}, e.width,
-                                    body_)),
-                    add(self.joined({{"q.bias", n}, {"k.bias", n}, {"v.bias", n}}, 0, body_))},
-        .norm_q = add(self.vector("norm_q.weight", n, body_)),
-        .norm_k = add(self.vector("norm_k.weight", n, body_)),
-        .heads = c_.heads,
-        .kv_heads = c_.heads,
-        .head_dim = c_.head_dim};
+    b.self = attention(self, e.width, c_.heads);
     b.self_out = linear(self, "o", {e.width, n});
-    b.norm3 = {.weight = add(at.vector("norm3.weight", e.width, body_)),
-               .bias = add(at.vector("norm3.bias", e.width, body_))};
+    b.norm3 = affine_norm(at, "norm3", e.width);
     b.cross_q = linear(cross, "q", {n, e.width});
-    b.cross_norm_q = {.weight = add(cross.vector("norm_q.weight", n, body_))};
-    b.cross = keys(cross, e.width);
+    b.cross_norm_q = norm(cross, "norm_q", n);
+    b.cross = attention(cross, e.width, 0);
     b.cross_out = linear(cross, "o", {e.width, n});
     b.fc1 = linear(at, "ffn.0", {e.ffn, e.width});
     b.fc2 = linear(at, "ffn.2", {e.width, e.ffn});
@@ -85,7 +64,7 @@ class Bind {
       const std::vector<float> m = layer.values("modulation", {1, 6, e.width});
       x.modulation.insert(x.modulation.end(), m.begin(), m.end());
       x.blocks.push_back(i < whole ? block(layer, e)
-                                   : Block{.self = keys(layer.at("self_attn"), e.width)});
+                                   : Block{.self = attention(layer.at("self_attn"), e.width, 0)});
     }
     return x;
   }
@@ -94,13 +73,12 @@ class Bind {
     const Scope at = policy_.at("video");
     std::vector<float> e(static_cast<std::size_t>(c_.sinusoid));
     sinusoid(0.0, e);
-    std::vector<double> h =
-        product(at.at("time_embedding.0"), c_.video.width, {e.begin(), e.end()});
+    std::vector<double> h = affine(at.at("time_embedding.0"), c_.video.width, {e.begin(), e.end()});
     for (double& v : h) v = silu(v);
-    h = product(at.at("time_embedding.2"), c_.video.width, h);
+    h = affine(at.at("time_embedding.2"), c_.video.width, h);
     w.video_time.assign(h.begin(), h.end());
     for (double& v : h) v = silu(v);
-    h = product(at.at("time_projection.1"), 6 * c_.video.width, h);
+    h = affine(at.at("time_projection.1"), 6 * c_.video.width, h);
     w.video_time_projection.assign(h.begin(), h.end());
   }
 
@@ -109,9 +87,9 @@ class Bind {
     const Scope in = policy_.at("video.patch_embedding");
     // Stored [D, c, 1, dy, dx]; patches are cut with the channel last.
     const TensorView patch = TensorView({video, n, 1, 2, 2}).select(2, 0).permute({0, 2, 3, 1});
-    w.patch = {add(in.view("weight", patch, {video, 4 * n}, body_)),
-               add(in.vector("bias", video, body_))};
-    w.video = expert(c_.video, trims(options, program_) ? c_.layers - 1 : c_.layers);
+    w.patch = {add(in.view("weight", patch, {video, 4 * n}, body())),
+               add(in.vector("bias", video, body()))};
+    w.video = expert(c_.video, trims_last_layer(options, program()) ? c_.layers - 1 : c_.layers);
     w.action = expert(c_.action, c_.layers);
     video_time(w);
     // Small matrices at the edges of the network keep the file's own precision.
@@ -127,8 +105,6 @@ class Bind {
  private:
   const Config& c_;
   Scope policy_, root_;
-  Program& program_;
-  Format body_;
 };
 
 // Tensors of the layout that inference never reads.
@@ -148,8 +124,7 @@ Weights bind(const Config& config, const ModelOptions& options, const Checkpoint
   Binder binder(checkpoint);
   Weights w;
   Bind bind(config, options, binder.root(), program);
-  const Format format = options.working == DType::f32 ? Format::f32 : Format::bf16;
-  w.vae = wan_vae::bind(binder.root(), config.vae_width, format, program);
+  w.vae = wan_vae::bind(binder.root(), config.vae_width, bind.body(), program);
   bind.policy(options, w);
   binder.finish(unread(config));
   return w;

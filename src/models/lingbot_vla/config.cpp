@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "models/lingbot_vla/lingbot_vla.h"
+#include "models/published.h"
 
 namespace tendon::lingbot_vla {
 
@@ -10,40 +11,37 @@ using nlohmann::json;
 
 namespace {
 
-struct Key {
-  const char* name;
-  std::int64_t Config::*member;
-};
-constexpr Key kKeys[] = {{"image", &Config::image},
-                         {"patch", &Config::patch},
-                         {"window", &Config::window},
-                         {"v_width", &Config::v_width},
-                         {"v_heads", &Config::v_heads},
-                         {"v_depth", &Config::v_depth},
-                         {"v_mlp", &Config::v_mlp},
-                         {"width", &Config::width},
-                         {"mlp", &Config::mlp},
-                         {"layers", &Config::layers},
-                         {"heads", &Config::heads},
-                         {"kv_heads", &Config::kv_heads},
-                         {"head_dim", &Config::head_dim},
-                         {"vocab", &Config::vocab},
-                         {"e_width", &Config::e_width},
-                         {"e_mlp", &Config::e_mlp},
-                         {"action_dim", &Config::action_dim},
-                         {"state_dim", &Config::state_dim},
-                         {"chunk", &Config::chunk},
-                         {"lmax", &Config::lmax},
-                         {"cameras", &Config::cameras}};
+std::vector<Dimension> dimensions_of(Config& c) {
+  return {{"image", &c.image},
+          {"patch", &c.patch},
+          {"window", &c.window},
+          {"v_width", &c.v_width},
+          {"v_heads", &c.v_heads},
+          {"v_depth", &c.v_depth},
+          {"v_mlp", &c.v_mlp},
+          {"width", &c.width},
+          {"mlp", &c.mlp},
+          {"layers", &c.layers},
+          {"heads", &c.heads},
+          {"kv_heads", &c.kv_heads},
+          {"head_dim", &c.head_dim},
+          {"vocab", &c.vocab},
+          {"e_width", &c.e_width},
+          {"e_mlp", &c.e_mlp},
+          {"action_dim", &c.action_dim},
+          {"state_dim", &c.state_dim},
+          {"chunk", &c.chunk},
+          {"lmax", &c.lmax},
+          {"cameras", &c.cameras}};
+}
 
 const std::string kStack = "model.qwenvl_with_expert.";
 const std::string kVisual = kStack + "qwenvl.visual.";
 const std::string kPrefix = kStack + "qwenvl.model.";
 const std::string kExpert = kStack + "qwen_expert.model.";
 
-json to_json(const Config& c) {
-  json dims;
-  for (const Key& key : kKeys) dims[key.name] = c.*key.member;
+json to_json(Config c) {
+  json dims = dims_json(dimensions_of(c));
   dims["v_full"] = c.v_full;
   return dims;
 }
@@ -58,44 +56,30 @@ json mini_dims() {
   return to_json(c);
 }
 
-const Shape& shape_of(const Checkpoint& c, const std::string& name) {
-  const CheckpointTensor* tensor = c.find(name);
-  require(tensor != nullptr, "{}: {} is missing; this is no LingBot-VLA checkpoint", c.origin(),
-          name);
-  return tensor->shape;
-}
-
-std::int64_t count_layers(const Checkpoint& c, const std::string& before,
-                          const std::string& after) {
-  std::int64_t n = 0;
-  while (c.has(before + std::to_string(n) + after)) ++n;
-  return n;
-}
-
-json dims_of(const Checkpoint& c, const json& known) {
+json dims_of(const Checkpoint& checkpoint, const json& known) {
   Config d;
-  const Shape& patch = shape_of(c, kVisual + "patch_embed.proj.weight");
+  const CheckpointShapes shapes(checkpoint, "this is no LingBot-VLA checkpoint");
+  const Shape& patch = shapes.of(kVisual + "patch_embed.proj.weight");
   d.v_width = patch[0], d.patch = patch[3];
-  d.v_depth = count_layers(c, kVisual + "blocks.", ".norm1.weight");
-  d.v_mlp = shape_of(c, kVisual + "blocks.0.mlp.gate_proj.weight")[0];
-  d.layers = count_layers(c, kPrefix + "layers.", ".self_attn.k_proj.weight");
-  const Shape& gate = shape_of(c, kPrefix + "layers.0.mlp.gate_proj.weight");
+  d.v_depth = shapes.count(kVisual + "blocks.", ".norm1.weight");
+  d.v_mlp = shapes.of(kVisual + "blocks.0.mlp.gate_proj.weight")[0];
+  d.layers = shapes.count(kPrefix + "layers.", ".self_attn.k_proj.weight");
+  const Shape& gate = shapes.of(kPrefix + "layers.0.mlp.gate_proj.weight");
   d.mlp = gate[0], d.width = gate[1];
-  const Shape& expert = shape_of(c, kExpert + "layers.0.mlp.gate_proj.weight");
+  const Shape& expert = shapes.of(kExpert + "layers.0.mlp.gate_proj.weight");
   d.e_mlp = expert[0], d.e_width = expert[1];
-  d.vocab = shape_of(c, kPrefix + "embed_tokens.weight")[0];
-  d.action_dim = shape_of(c, "model.action_in_proj.weight")[1];
-  d.state_dim = shape_of(c, "model.state_proj.weight")[1];
-  const bool published = d.v_width == 1280 && d.width == 2048;
+  d.vocab = shapes.of(kPrefix + "embed_tokens.weight")[0];
+  d.action_dim = shapes.of("model.action_in_proj.weight")[1];
+  d.state_dim = shapes.of("model.state_proj.weight")[1];
   json dims = to_json(d);
+  const bool published = d.v_width == 1280 && d.width == 2048;
   for (const char* key : {"v_heads", "v_full", "window", "head_dim"}) {
+    if (!published) require_known(known, {key});
     if (known.contains(key)) dims[key] = known[key];
-    require(published || known.contains(key),
-            "the file does not say \"{}\": state it in tendon.json under \"dims\"", key);
   }
   const std::int64_t head = dims["head_dim"];
-  dims["kv_heads"] = shape_of(c, kPrefix + "layers.0.self_attn.k_proj.weight")[0] / head;
-  dims["heads"] = shape_of(c, kPrefix + "layers.0.self_attn.q_proj.weight")[0] / head;
+  dims["kv_heads"] = shapes.of(kPrefix + "layers.0.self_attn.k_proj.weight")[0] / head;
+  dims["heads"] = shapes.of(kPrefix + "layers.0.self_attn.q_proj.weight")[0] / head;
   dims["image"] = known.at("image_height");
   dims["chunk"] = known.at("horizon");
   dims["lmax"] = known.at("prompt_len");
@@ -103,19 +87,7 @@ json dims_of(const Checkpoint& c, const json& known) {
   return dims;
 }
 
-class Specs {
- public:
-  void add(const std::string& name, const Shape& shape) {
-    all.push_back({name, DType::f32, shape, {}});
-  }
-  void linear(const std::string& name, std::int64_t n, std::int64_t k) {
-    add(name + ".weight", {n, k});
-    add(name + ".bias", {n});
-  }
-  std::vector<TensorSpec> all;
-};
-
-void vision_tensors(const Config& c, Specs& s) {
+void vision_tensors(const Config& c, TensorList& s) {
   const std::int64_t d = c.v_width;
   s.add(kVisual + "patch_embed.proj.weight", {d, 3, 2, c.patch, c.patch});
   for (std::int64_t i = 0; i < c.v_depth; ++i) {
@@ -134,7 +106,7 @@ void vision_tensors(const Config& c, Specs& s) {
 }
 
 void layer_tensors(const Config& c, const std::string& at, std::int64_t width, std::int64_t mlp,
-                   Specs& s) {
+                   TensorList& s) {
   const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   s.add(at + "input_layernorm.weight", {width});
   s.add(at + "post_attention_layernorm.weight", {width});
@@ -150,7 +122,7 @@ void layer_tensors(const Config& c, const std::string& at, std::int64_t width, s
 std::vector<TensorSpec> tensors(const json& dims) {
   const Config c = config_from(dims);
   const std::int64_t e = c.e_width;
-  Specs s;
+  TensorList s(DType::f32);
   s.linear("model.state_proj", e, c.state_dim);
   s.linear("model.action_in_proj", e, c.action_dim);
   s.linear("model.action_out_proj", c.action_dim, e);
@@ -169,10 +141,10 @@ std::vector<TensorSpec> tensors(const json& dims) {
   }
   s.add(kExpert + "norm.weight", {e});
   vision_tensors(c, s);
-  return s.all;
+  return s.take();
 }
 
-Model::Dimensions dimensions_of(const json& dims) { return dimensions(config_from(dims)); }
+Model::Dimensions model_dimensions(const json& dims) { return dimensions(config_from(dims)); }
 
 std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
   return make_model(config_from(dims), options, checkpoint);
@@ -182,9 +154,7 @@ std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Check
 
 Config config_from(const json& dims) {
   Config c;
-  for (const Key& key : kKeys) {
-    if (dims.contains(key.name)) c.*key.member = dims[key.name].get<std::int64_t>();
-  }
+  read_dims(dims, dimensions_of(c));
   if (dims.contains("v_full")) c.v_full = dims["v_full"].get<std::vector<std::int64_t>>();
   require(c.image % c.window == 0 && c.window % (2 * c.patch) == 0,
           "image {} and window {}: windows of whole {}-pixel cells that fill the image are wanted",
@@ -213,7 +183,7 @@ Family lingbot_vla_family() {
   f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
   f.tensors = tensors, f.make = make, f.recorded_call = recorded_call;
-  f.dimensions = dimensions_of;
+  f.dimensions = model_dimensions;
   f.usual_contract = "lingbot_vla";
   f.byte_level_tokenizer = true;
   f.unused = {kPrefix + "norm.weight"};

@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
-#include "base/error.h"
 #include "base/half.h"
 #include "models/lingbot_vla/lingbot_vla.h"
+#include "models/recorded.h"
 
 namespace tendon::lingbot_vla {
 namespace {
@@ -27,12 +27,6 @@ std::vector<std::int32_t> cells_in_window_order(const Config& c) {
 }
 
 float narrowed(float v, DType type) { return type == DType::bf16 ? round_bf16(v) : v; }
-
-const RecordedInput& at(const RecordedInputs& inputs, const std::string& name) {
-  const auto it = inputs.find(name);
-  require(it != inputs.end(), "recording: the input {} is missing", name);
-  return it->second;
-}
 
 // Bytes as the deployed processor gives them to the network: standardised and rounded to bf16.
 std::vector<float> standardised(const RecordedInput& bytes) {
@@ -95,35 +89,19 @@ Times time_schedule(int steps, DType type, std::span<float> times) noexcept {
 
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs) {
-  const Config c = config_from(dims);
   RecordedCall call;
-  ModelSample sample;
-  std::vector<int> rows;
   const std::vector<int> mask = record.at("camera_mask").at(0).get<std::vector<int>>();
-  const int cells = static_cast<int>(c.cells());
+  RecordedSample sample{.tokens = recorded_input(inputs, "tokens").values,
+                        .valid = recorded_input(inputs, "tokens.mask").values,
+                        .state = recorded_input(inputs, "state").values,
+                        .image_rows = static_cast<int>(config_from(dims).cells())};
   for (std::size_t slot = 0; slot < mask.size(); ++slot) {
-    if (mask[slot] == 0) {
-      sample.cameras.push_back(nullptr);
-      continue;
-    }
-    call.floats.push_back(standardised(at(inputs, "image." + std::to_string(slot))));
-    sample.cameras.push_back(call.floats.back().data());
-    call.cameras.emplace_back(0, static_cast<int>(slot));
-    for (int i = 0; i < cells; ++i) rows.push_back(static_cast<int>(slot) * cells + i);
+    const std::string name = "image." + std::to_string(slot);
+    sample.pictures.push_back(mask[slot] ? standardised(recorded_input(inputs, name))
+                                         : std::vector<float>());
   }
-  const RecordedInput &tokens = at(inputs, "tokens"), &valid = at(inputs, "tokens.mask");
-  std::vector<std::int32_t> ids;
-  for (std::size_t i = 0; i < tokens.values.size(); ++i) {
-    if (valid.values[i] == 0.0f) continue;
-    ids.push_back(static_cast<std::int32_t>(tokens.values[i]));
-    rows.push_back(static_cast<int>(mask.size()) * cells + static_cast<int>(i));
-  }
-  call.tokens.push_back(std::move(ids));
-  sample.tokens = call.tokens.back();
-  sample.state = at(inputs, "state").values;
-  call.input.samples = {std::move(sample)};
-  call.prefix_rows = {std::move(rows)};
-  call.input.noise = at(inputs, "noise").values;
+  add_sample(std::move(sample), call);
+  call.input.noise = recorded_input(inputs, "noise").values;
   call.input.steps = record.at("steps").get<int>();
   return call;
 }

@@ -15,19 +15,29 @@ LingBotModel::LingBotModel(const Config& config, const ModelOptions& options,
     : config_(config),
       options_(options),
       checkpoint_(&checkpoint),
-      prefix_rows_({.image_rows = config.cells(), .slots = config.cameras, .width = config.width},
-                   options),
       // bf16 would lose eight times what the original's own products do; fp16 loses no more.
-      key_type_(options.working == DType::f32 ? DType::f32 : DType::f16) {
+      key_type_(options.working == DType::f32 ? DType::f32 : DType::f16),
+      table_rows_(options.max_steps + options.max_steps / 16 + 2),
+      prefix_(
+          {.rows = {.image_rows = config.cells(), .slots = config.cameras, .width = config.width},
+           .layers = config.layers,
+           .kv_heads = config.kv_heads,
+           .head_dim = config.head_dim,
+           .suffix = config.suffix(),
+           .frequencies = nn::rope_frequencies(10000.0f, config.head_dim),
+           .key_type = key_type_},
+          options),
+      denoising_({.horizon = config.chunk,
+                  .action = config.action_dim,
+                  .embedding = config.e_width,
+                  .rows = table_rows_,
+                  .pins = PinRule::clamped,
+                  .more_pins = {}},
+                 options) {
   const auto batch = static_cast<std::size_t>(options.batch);
-  const auto rows = static_cast<std::size_t>(table_rows());
   positions_.resize(batch * static_cast<std::size_t>(config.suffix()));
-  pin_mask_.resize(batch * static_cast<std::size_t>(config.chunk));
-  pinned_.resize(pin_mask_.size() * static_cast<std::size_t>(config.action_dim));
   state_values_.resize(batch * static_cast<std::size_t>(config.state_dim));
-  embeddings_.resize(rows * static_cast<std::size_t>(config.e_width));
-  times_.resize(rows);
-  deltas_.resize(rows);
+  times_.resize(static_cast<std::size_t>(table_rows_));
 }
 
 void LingBotModel::record(Program& program) {
@@ -35,14 +45,13 @@ void LingBotModel::record(Program& program) {
   add_buffers(program);
   const int cameras = options_.batch * options_.camera_counts.back();
   for (int n = 1; n <= cameras; ++n) vision_.push_back(record_vision(program, n));
-  for (int first = 0; first < table_rows(); first += kTimeRows) {
-    time_.push_back(record_time(program, first));
-  }
+  denoising_.record_tables(
+      [&](int first, int count) { return record_time(program, first, count); });
   state_ = record_state(program);
   for (int count : options_.camera_counts) {
     for (int tokens : options_.token_buckets) {
       const PrefixKey key{count, tokens};
-      prefix_.push_back(record_prefix(program, key));
+      prefix_traces_.push_back(record_prefix(program, key));
       step_.push_back(record_step(program, key, Pins::none));
       pinned_step_.push_back(record_step(program, key, Pins::clamped));
     }
@@ -56,11 +65,11 @@ Model::Dimensions LingBotModel::dimensions() const {
 }
 
 std::vector<Model::StageTrace> LingBotModel::stages(int cameras, int tokens, int steps) const {
-  const std::size_t at = prefix_rows_.index({cameras, tokens});
+  const std::size_t at = prefix_.rows().index({cameras, tokens});
   const auto pictures = static_cast<std::size_t>(cameras * options_.batch);
   std::vector<StageTrace> all;
   if (pictures > 0) all.push_back({"vision", vision_[pictures - 1], 1});
-  all.push_back({"prefix", prefix_[at], 1});
+  all.push_back({"prefix", prefix_traces_[at], 1});
   all.push_back({"denoise", state_, 1});
   all.push_back({"denoise", step_[at], steps});
   return all;
@@ -69,17 +78,12 @@ std::vector<Model::StageTrace> LingBotModel::stages(int cameras, int tokens, int
 void LingBotModel::schedule(int steps, StageRunner& runner) noexcept {
   const DType type = options_.bf16_schedule ? DType::bf16 : DType::f32;
   const Times schedule = time_schedule(steps, type, times_);
-  const auto width = static_cast<std::size_t>(config_.e_width);
   for (std::size_t i = 0; i < static_cast<std::size_t>(schedule.count); ++i) {
-    deltas_[i] = schedule.delta;
-    time_embedding(times_[i], std::span(embeddings_).subspan(i * width, width));
+    const Denoising::Row row = denoising_.row(i);
+    row.time = times_[i], row.delta = schedule.delta;
+    time_embedding(times_[i], row.embedding);
   }
-  runner.write<float>(buffers_.times, times_);
-  runner.write<float>(buffers_.deltas, deltas_);
-  runner.write<float>(buffers_.time, embeddings_);
-  for (std::size_t i = 0; i < time_.size(); ++i) {
-    if (static_cast<int>(i) * kTimeRows < schedule.count) runner.run("time", time_[i]);
-  }
+  denoising_.write_tables(schedule.count, runner);
   evaluations_ = schedule.count;
   scheduled_steps_ = runner.status().ok() ? steps : 0;
 }
@@ -99,7 +103,7 @@ void LingBotModel::write_vision(const ModelInput& input, StageRunner& runner) no
 
 // The suffix continues each sample's valid rows: the state, then the actions.
 void LingBotModel::write_suffix(const ModelInput& input, StageRunner& runner) noexcept {
-  const std::span<const std::int32_t> valid = prefix_rows_.valid();
+  const std::span<const std::int32_t> valid = prefix_.rows().valid();
   const auto rows = static_cast<std::size_t>(config_.suffix());
   const auto width = static_cast<std::size_t>(config_.state_dim);
   for (std::size_t b = 0; b < valid.size(); ++b) {
@@ -114,47 +118,22 @@ void LingBotModel::write_suffix(const ModelInput& input, StageRunner& runner) no
   runner.run("denoise", state_);
 }
 
-bool LingBotModel::write_pins(const ModelInput& input, StageRunner& runner) noexcept {
-  if (input.pinned.empty()) return false;
-  const auto horizon = static_cast<std::size_t>(config_.chunk);
-  const auto width = static_cast<std::size_t>(config_.action_dim);
-  const std::size_t rows = std::min(input.pinned.size() / width, horizon);
-  for (std::size_t b = 0; b < input.samples.size(); ++b) {
-    for (std::size_t i = 0; i < horizon; ++i) pin_mask_[b * horizon + i] = i < rows ? 1 : 0;
-    std::copy_n(input.pinned.begin(), rows * width,
-                pinned_.begin() + static_cast<std::ptrdiff_t>(b * horizon * width));
-  }
-  runner.write<std::int32_t>(buffers_.pin_mask, pin_mask_);
-  runner.write<float>(buffers_.pinned, pinned_);
-  return true;
-}
-
 Status LingBotModel::run(const ModelInput& input, StageRunner& runner,
                          std::span<float> chunk) noexcept {
   runner.begin();
   PrefixKey key;
-  if (const Status status = prefix_rows_.fit(input, key); !status.ok()) return status;
-  if (input.steps < 1 || input.steps > options_.max_steps) {
-    return Status("steps: at least 1 and at most the max_steps the policy was loaded with");
-  }
+  if (const Status status = prefix_.rows().fit(input, key); !status.ok()) return status;
+  if (const Status status = denoising_.check(input); !status.ok()) return status;
   if (scheduled_steps_ != input.steps) schedule(input.steps, runner);
   write_vision(input, runner);
-  prefix_rows_.write(input, key, runner);
-  const std::size_t at = prefix_rows_.index(key);
-  runner.run("prefix", prefix_[at]);
+  prefix_.rows().write(input, key, runner);
+  const std::size_t at = prefix_.rows().index(key);
+  runner.run("prefix", prefix_traces_[at]);
   write_suffix(input, runner);
-  runner.write<float>(buffers_.x, input.noise);
-  const std::size_t step = write_pins(input, runner) ? pinned_step_[at] : step_[at];
-  if (options_.savings.tabulate_time) {
-    runner.run("denoise", step, 0, evaluations_);
-  } else {
-    const int count = evaluations_;
-    for (int i = 0; i < count; ++i) {
-      schedule(input.steps, runner);
-      runner.run("denoise", step, i, 1);
-    }
-  }
-  runner.read<float>(buffers_.x, chunk);
+  if (!input.pinned.empty()) denoising_.write_pins(input, evaluations_, {}, runner);
+  const std::size_t step = input.pinned.empty() ? step_[at] : pinned_step_[at];
+  denoising_.run(input, {step, evaluations_}, runner, [&] { schedule(input.steps, runner); });
+  denoising_.read(input, runner, chunk);
   return runner.status();
 }
 

@@ -12,10 +12,6 @@ namespace {
 
 constexpr DType kF32 = DType::f32;
 
-std::string numbered(const char* before, std::size_t i, const char* after = "") {
-  return before + std::to_string(i) + after;
-}
-
 // Angles of patch rows in window order: the first half of the slots turns with y, the second with
 // x. `narrow`: frequency, angle, cosine and sine each rounded to bf16, as the deployed module holds
 // them.
@@ -51,7 +47,7 @@ std::vector<std::int32_t> repeated(const std::vector<std::int32_t>& order, std::
 void LingBotModel::add_buffers(Program& program) {
   const Config& c = config_;
   const std::int64_t batch = options_.batch, cameras = batch * options_.camera_counts.back();
-  const std::int64_t n = c.patches(), rows = table_rows();
+  const std::int64_t n = c.patches(), rows = table_rows_;
   Buffers& b = buffers_;
   b.images = program.add({"images", kF32, {cameras, c.image, c.image, 3}});
   b.window_order = program.constant("window_order", DType::i32, {cameras * n},
@@ -66,52 +62,37 @@ void LingBotModel::add_buffers(Program& program) {
   const std::int64_t half = c.v_width / c.v_heads / 2;
   b.vision_cos = program.constant("vision_cos", kF32, {n, half}, vision.cos);
   b.vision_sin = program.constant("vision_sin", kF32, {n, half}, vision.sin);
-  const std::int64_t positions = prefix_rows_.max_rows() + c.suffix();
-  const nn::RopeTable rope = nn::rope_table(nn::rope_frequencies(10000.0f, c.head_dim), positions);
-  b.cos = program.constant("cos", kF32, {positions, c.head_dim / 2}, rope.cos);
-  b.sin = program.constant("sin", kF32, {positions, c.head_dim / 2}, rope.sin);
-  prefix_rows_.add_buffers(program);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(c.layers); ++i) {
-    const Shape cache{batch, prefix_rows_.max_rows(), c.kv_heads, c.head_dim};
-    b.k.push_back(program.add({numbered("k.", i), key_type_, cache}));
-    b.v.push_back(program.add({numbered("v.", i), key_type_, cache}));
-  }
+  prefix_.add_buffers(program);
+  denoising_.add_buffers(program);
   b.positions = program.add({"positions", DType::i32, {batch, c.suffix()}});
   b.state = program.add({"state", kF32, {batch, 1, c.state_dim}});
   b.suffix = program.add({"suffix", options_.working, {batch, c.suffix(), c.e_width}});
-  b.time = program.add({"time", kF32, {rows, c.e_width}});
-  b.times = program.add({"times", kF32, {rows, 1}});
-  b.deltas = program.add({"deltas", kF32, {rows, 1}});
   b.conditions = program.add({"conditions", kF32, {rows, c.layers * 4 * c.e_width}});
   b.mixed_time = program.add({"mixed_time", kF32, {rows, c.e_width}});
-  b.x = program.add({"x", kF32, {batch, c.chunk, c.action_dim}});
-  b.pinned = program.add({"pinned", kF32, {batch, c.chunk, c.action_dim}});
-  b.pin_mask = program.add({"pin_mask", DType::i32, {batch * c.chunk}});
 }
 
 // Windows, and cameras where a block attends to all of one, are a batch of their own.
 Value LingBotModel::vision_block(const nn::Recorder& r, Value x, std::size_t i, int cameras) const {
   const Config& c = config_;
   Trace& t = r.trace();
-  const Layer& layer = weights_.vision[i];
   const bool full =
       std::find(c.v_full.begin(), c.v_full.end(), static_cast<std::int64_t>(i)) != c.v_full.end();
   const std::int64_t groups = full ? cameras : cameras * c.windows();
   const std::int64_t rows = cameras * c.patches() / groups;
-  const Value n = t.reshape(r.rms_norm("norm1", x, layer.norm1), {groups, rows, c.v_width});
   const nn::Rotation rotation{t.buffer(buffers_.vision_cos), t.buffer(buffers_.vision_sin),
                               t.buffer(buffers_.vision_positions, {groups, rows})};
-  const auto p = r.qkv("qkv", n, layer.qkv, rotation);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(layer.qkv.head_dim));
-  const Value a = r.attention("attention", p.q, {{{.k = p.k, .v = p.v}}}, {.scale = scale});
-  x = r.linear("proj", t.reshape(a, t.shape(x)), layer.out, {.residual = x});
-  return r.gated_mlp(r.rms_norm("norm2", x, layer.norm2), layer.mlp, {.residual = x});
+  const Shape keys{groups, rows, c.v_heads, c.v_width / c.v_heads};
+  const nn::KeyValue own{t.make(r.working(), keys), t.make(r.working(), keys)};
+  const Value out = nn::decoder_layer(
+      r, t.reshape(x, {groups, rows, c.v_width}), weights_.vision[i],
+      {.rotation = rotation, .to = own, .keys = {{{.k = own.k, .v = own.v}}}, .visible = {}});
+  return t.reshape(out, t.shape(x));
 }
 
 std::size_t LingBotModel::record_vision(Program& program, int cameras) {
   const Config& c = config_;
   const std::int64_t n = c.patches() * cameras, g = c.grid(), inputs = c.patch * c.patch * 3;
-  Trace t(numbered("vision.", static_cast<std::size_t>(cameras)), program);
+  Trace t("vision." + std::to_string(cameras), program);
   const nn::Recorder r(t, options_.working, "vision.");
   const Value blocks = t.make(kF32, {cameras, g, g, inputs});
   t.add(ops::SpaceToDepth{.x = t.buffer(buffers_.images, {cameras, c.image, c.image, 3}),
@@ -124,16 +105,24 @@ std::size_t LingBotModel::record_vision(Program& program, int cameras) {
                         .out = ordered},
         r.name("window_order"));
   Value x = r.linear("patch", ordered, weights_.patch);  // [V N, Dv]
-  t.tap("vision.patch", x);
+  if (program.record_taps) {  // recordings hold these rows cell by cell in raster order
+    const Shape cells{n / 4, 4 * c.v_width};
+    const Value raster = t.make(t.dtype(x), cells);
+    t.add(ops::GatherRows{.x = t.reshape(x, cells),
+                          .index = t.buffer(buffers_.raster_order, {n / 4}),
+                          .out = raster},
+          "snapshot");
+    t.tap("vision.patch", t.reshape(raster, t.shape(x)));
+  }
   for (std::size_t i = 0; i < weights_.vision.size(); ++i) {
     x = vision_block(r.at(std::to_string(i)), x, i, cameras);
-    t.tap(numbered("vision.block.", i), x);
+    t.tap(numbered("vision.block.#", i), x);
   }
   const Value normed = r.rms_norm("merger_norm", x, weights_.merger_norm);
   const Value cells = t.reshape(normed, {n / 4, 4 * c.v_width});
   const Value hidden = r.linear("merger1", cells, weights_.merger1, {.act = Act::gelu_erf});
   const Value merged = r.linear("merger2", hidden, weights_.merger2);  // [V N/4, D], window order
-  const Value tokens = prefix_rows_.image_tokens(t, cameras);
+  const Value tokens = prefix_.rows().image_tokens(t, cameras);
   t.add(
       ops::GatherRows{
           .x = merged, .index = t.buffer(buffers_.raster_order, {n / 4}), .out = tokens},
@@ -143,40 +132,14 @@ std::size_t LingBotModel::record_vision(Program& program, int cameras) {
   return program.traces.size() - 1;
 }
 
-Value LingBotModel::prefix_layer(const nn::Recorder& r, Value x, std::size_t i,
-                                 const PrefixKey& key) const {
-  const Config& c = config_;
-  Trace& t = r.trace();
-  const Layer& layer = weights_.prefix[i];
-  const Shape cache{options_.batch, prefix_rows_.rows(key), c.kv_heads, c.head_dim};
-  const nn::KeyValue to{t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache)};
-  const nn::Rotation rotation{t.buffer(buffers_.cos), t.buffer(buffers_.sin),
-                              prefix_rows_.positions(t, key)};
-  const bool last = options_.savings.trim_last_layer && i + 1 == weights_.prefix.size();
-  const Value n = r.rms_norm("norm1", x, layer.norm1);
-  const auto p = r.qkv("qkv", n, last ? layer.kv : layer.qkv, rotation, to);
-  t.tap(numbered("prefix.k.", i), p.k, Trace::TapRows::packed_prefix);
-  t.tap(numbered("prefix.v.", i), p.v, Trace::TapRows::packed_prefix);
-  if (last) return {};
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  const Value a =
-      r.attention("attention", p.q, {{prefix_rows_.keys(t, p.k, p.v, key)}}, {.scale = scale});
-  x = r.linear("o", a, layer.out, {.residual = x});
-  x = r.gated_mlp(r.rms_norm("norm2", x, layer.norm2), layer.mlp, {.residual = x});
-  t.tap(numbered("prefix.layer.", i), x, Trace::TapRows::packed_prefix);
-  return x;
-}
-
-std::size_t LingBotModel::record_prefix(Program& program, const PrefixKey& key) {
-  Trace t("prefix." + std::to_string(key.cameras) + "." + std::to_string(key.tokens), program);
-  const nn::Recorder r(t, options_.working, "prefix.");
-  Value x = prefix_rows_.record(r, key, weights_.tokens, 1.0f);  // [B, P, D]
-  t.tap("prefix.embeddings", x, Trace::TapRows::packed_prefix);
-  for (std::size_t i = 0; i < weights_.prefix.size(); ++i) {
-    x = prefix_layer(r.at(std::to_string(i)), x, i, key);
-  }
-  program.traces.push_back(std::move(t));
-  return program.traces.size() - 1;
+std::size_t LingBotModel::record_prefix(Program& program, const PrefixKey& key) const {
+  return prefix_.record(program, key,
+                        {.layers = weights_.prefix,
+                         .table = weights_.tokens,
+                         .embeddings = "prefix.embeddings",
+                         .keys = "prefix.k.#",
+                         .values = "prefix.v.#",
+                         .layer = "prefix.layer.#"});
 }
 
 // The state's row of the suffix: the same in every step.
@@ -191,20 +154,20 @@ std::size_t LingBotModel::record_state(Program& program) {
 
 // s(t) and b(t) of every conditioned norm, and the time half of the action-time MLP's first
 // product.
-std::size_t LingBotModel::record_time(Program& program, int first) {
-  const std::int64_t count = std::min(kTimeRows, table_rows() - first), e = config_.e_width;
-  Trace t(numbered("time.", static_cast<std::size_t>(first)), program);
+std::size_t LingBotModel::record_time(Program& program, int first, int count) {
+  const std::int64_t e = config_.e_width;
+  Trace t("time." + std::to_string(first), program);
   const nn::Recorder r(t, kF32, "time.");
-  const Value time = t.rows(t.buffer(buffers_.time), first, count);  // [R, De]
-  r.linear("mix_time", time, weights_.mix_time,
+  const Value time = denoising_.embeddings(t, first, count);  // [R, De]
+  r.linear("mix_time", time, weights_.mix.time,
            {.into = t.rows(t.buffer(buffers_.mixed_time), first, count)});
   const Value table = t.rows(t.buffer(buffers_.conditions), first, count);
   for (std::size_t i = 0; i < weights_.conditions.size(); ++i) {
-    r.linear(numbered("condition.", i), time, weights_.conditions[i],
+    r.linear(numbered("condition.#", i), time, weights_.conditions[i],
              {.into = t.columns(table, static_cast<std::int64_t>(i) * e, e)});
   }
   if (first == 0) {
-    t.tap("times", t.rows(t.buffer(buffers_.times), 0, count));
+    t.tap("times", t.rows(denoising_.times(t), 0, count));
     t.tap("time_embedding", time);
     t.tap("time_embedding.step{row}", time);
     if (program.record_taps) {
@@ -229,27 +192,19 @@ Value LingBotModel::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
                                  const PrefixKey& key) const {
   const Config& c = config_;
   Trace& t = r.trace();
-  const Layer& layer = weights_.expert[i];
-  const Shape cache{options_.batch, prefix_rows_.rows(key), c.kv_heads, c.head_dim};
-  const auto prefix =
-      prefix_rows_.keys(t, t.buffer(buffers_.k[i], cache), t.buffer(buffers_.v[i], cache), key);
-  const nn::Rotation rotation{t.buffer(buffers_.cos), t.buffer(buffers_.sin),
-                              t.buffer(buffers_.positions)};
-  const Value n = r.rms_norm("norm1", x, layer.norm1, condition(t, 2 * i));
-  const Shape own{options_.batch, c.suffix(), c.kv_heads, c.head_dim};
-  const auto p =
-      r.qkv("qkv", n, layer.qkv, rotation, {t.make(key_type_, own), t.make(key_type_, own)});
+  const Shape shape{options_.batch, c.suffix(), c.kv_heads, c.head_dim};
+  const nn::KeyValue own{t.make(key_type_, shape), t.make(key_type_, shape)};
   // The state sees itself and no action; actions see all.
   std::vector<std::int32_t> visible(static_cast<std::size_t>(c.suffix()),
                                     static_cast<std::int32_t>(c.suffix()));
   visible[0] = 1;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-  const Value a = r.attention("attention", p.q, {{prefix, {.k = p.k, .v = p.v}}},
-                              {.scale = scale, .visible = visible});
-  x = r.linear("o", a, layer.out, {.residual = x});
-  x = r.gated_mlp(r.rms_norm("norm2", x, layer.norm2, condition(t, 2 * i + 1)), layer.mlp,
-                  {.residual = x});
-  t.tap(numbered("expert.layer.", i, ".step{step}"), x);
+  x = nn::decoder_layer(r, x, weights_.expert[i],
+                        {.rotation = prefix_.rotation(t, t.buffer(buffers_.positions)),
+                         .to = own,
+                         .keys = {{prefix_.keys(t, i, key), {.k = own.k, .v = own.v}}},
+                         .visible = visible,
+                         .modulation = {condition(t, 2 * i), condition(t, 2 * i + 1)}});
+  t.tap(numbered("expert.layer.#.step{step}", i), x);
   return x;
 }
 
@@ -260,24 +215,14 @@ std::size_t LingBotModel::record_step(Program& program, const PrefixKey& key, Pi
               std::to_string(key.tokens),
           program);
   const nn::Recorder r(t, options_.working, "step."), wide(t, kF32, "step.");
-  const Value x = t.buffer(buffers_.x), mask = t.buffer(buffers_.pin_mask);
-  const Value decided = t.buffer(buffers_.pinned);
-  if (pinned) t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
-  if (program.record_taps) {
-    const Value before = t.make(kF32, t.shape(x));
-    t.add(ops::Copy{.x = x, .out = before}, "snapshot");
-    t.tap("x[]", before);
-  }
-  const Value u = wide.linear("action_in", x, weights_.mix_action_in);  // [B, H, De]
-  const Value mixed = wide.linear("mix_action", u, weights_.mix_action);
-  const Value time = t.make(kF32, {1, 1, c.e_width}), sum = t.make(kF32, t.shape(u));
-  const Value hidden = t.make(kF32, t.shape(u));
+  if (pinned) denoising_.pin(r);
+  t.tap("x[]", denoising_.snapshot(t));
+  const Value u = wide.linear("action_in", denoising_.sample(t), weights_.action_in);  // [B, H, De]
+  const Value time = t.make(kF32, {1, 1, c.e_width});
   t.add(ops::GatherRows{.x = t.buffer(buffers_.mixed_time), .index = t.iteration(), .out = time},
         r.name("mix_time"));
-  t.add(ops::Add{.a = mixed, .b = time, .out = sum}, r.name("mix_add"));
-  t.add(ops::Activation{.x = sum, .act = Act::silu, .out = hidden}, r.name("mix_silu"));
   const Value suffix = t.buffer(buffers_.suffix);  // [B, S, De]
-  r.linear("mix_out", hidden, weights_.mix_out, {.into = t.rows(suffix, 1, c.chunk)});
+  nn::mix_time(wide, u, time, weights_.mix, {.into = t.rows(suffix, 1, c.chunk)});
   t.tap("suffix.embeddings[]", suffix);
   t.tap("suffix.embeddings.step{step}", suffix);
   Value h = suffix;
@@ -288,11 +233,7 @@ std::size_t LingBotModel::record_step(Program& program, const PrefixKey& key, Pi
   t.tap("expert.final_norm.step{step}", final);
   const Value velocity = wide.linear("action_out", t.rows(final, 1, c.chunk), weights_.action_out);
   t.tap("velocity[]", velocity);
-  t.add(
-      ops::Axpy{
-          .x = x, .v = velocity, .scale = {t.buffer(buffers_.deltas), t.iteration()}, .out = x},
-      r.name("euler"));
-  if (pinned) t.add(ops::Select{.mask = mask, .a = decided, .b = x, .out = x}, r.name("pin"));
+  denoising_.euler(r, velocity);
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
 }

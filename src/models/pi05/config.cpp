@@ -6,7 +6,7 @@
 #include "models/pi05/jax_layout.h"
 #include "models/pi05/names.h"
 #include "models/pi05/pi05.h"
-#include "weights/checkpoint.h"
+#include "models/published.h"
 
 namespace tendon::pi05 {
 
@@ -14,35 +14,29 @@ using nlohmann::json;
 
 namespace {
 
-struct Key {
-  const char* name;
-  std::int64_t Config::*member;
-};
-constexpr Key kKeys[] = {{"image", &Config::image},
-                         {"patch", &Config::patch},
-                         {"vision_width", &Config::vision_width},
-                         {"vision_heads", &Config::vision_heads},
-                         {"vision_layers", &Config::vision_layers},
-                         {"vision_mlp", &Config::vision_mlp},
-                         {"prefix_width", &Config::prefix_width},
-                         {"prefix_mlp", &Config::prefix_mlp},
-                         {"expert_width", &Config::expert_width},
-                         {"expert_mlp", &Config::expert_mlp},
-                         {"layers", &Config::layers},
-                         {"q_heads", &Config::q_heads},
-                         {"kv_heads", &Config::kv_heads},
-                         {"head_dim", &Config::head_dim},
-                         {"vocab", &Config::vocab},
-                         {"action_dim", &Config::action_dim},
-                         {"horizon", &Config::horizon},
-                         {"prompt_len", &Config::prompt_len},
-                         {"cameras", &Config::cameras}};
-
-json to_json(const Config& c) {
-  json dims;
-  for (const Key& key : kKeys) dims[key.name] = c.*key.member;
-  return dims;
+std::vector<Dimension> dimensions_of(Config& c) {
+  return {{"image", &c.image},
+          {"patch", &c.patch},
+          {"vision_width", &c.vision_width},
+          {"vision_heads", &c.vision_heads},
+          {"vision_layers", &c.vision_layers},
+          {"vision_mlp", &c.vision_mlp},
+          {"prefix_width", &c.prefix_width},
+          {"prefix_mlp", &c.prefix_mlp},
+          {"expert_width", &c.expert_width},
+          {"expert_mlp", &c.expert_mlp},
+          {"layers", &c.layers},
+          {"q_heads", &c.q_heads},
+          {"kv_heads", &c.kv_heads},
+          {"head_dim", &c.head_dim},
+          {"vocab", &c.vocab},
+          {"action_dim", &c.action_dim},
+          {"horizon", &c.horizon},
+          {"prompt_len", &c.prompt_len},
+          {"cameras", &c.cameras}};
 }
+
+json to_json(Config c) { return dims_json(dimensions_of(c)); }
 
 json full_dims() { return to_json(Config{}); }
 
@@ -56,21 +50,6 @@ json mini_dims() {
   return to_json(c);
 }
 
-Shape shape_of(const Checkpoint& c, const std::string& name) {
-  const CheckpointTensor* tensor = c.find(name);
-  require(tensor != nullptr, "{}: {} is missing; this is no pi0 or pi0.5 checkpoint", c.origin(),
-          name);
-  return tensor->shape;
-}
-
-// Layers are counted by the names present.
-std::int64_t count_layers(const Checkpoint& c, const std::string& before,
-                          const std::string& after) {
-  std::int64_t n = 0;
-  while (c.has(before + std::to_string(n) + after)) ++n;
-  return n;
-}
-
 std::int64_t heads_of(std::int64_t width, const json& known) {
   if (known.contains("vision_heads")) return known["vision_heads"].get<std::int64_t>();
   require(
@@ -81,74 +60,54 @@ std::int64_t heads_of(std::int64_t width, const json& known) {
   return 16;
 }
 
-json dims_of(const Checkpoint& c, const json& known) {
+json dims_of(const Checkpoint& checkpoint, const json& known) {
   Config d;
-  const Shape patch = shape_of(c, names::vision("embeddings.patch_embedding.weight"));
-  const Shape position = shape_of(c, names::vision("embeddings.position_embedding.weight"));
-  d.vision_width = patch[0];
-  d.patch = patch[3];
+  const CheckpointShapes shapes(checkpoint, "this is no pi0 or pi0.5 checkpoint");
+  const Shape& patch = shapes.of(names::vision("embeddings.patch_embedding.weight"));
+  const Shape& position = shapes.of(names::vision("embeddings.position_embedding.weight"));
+  d.vision_width = patch[0], d.patch = patch[3];
   const double side = std::sqrt(static_cast<double>(position[0]));
   d.image = static_cast<std::int64_t>(std::lround(side)) * d.patch;
   d.vision_heads = heads_of(d.vision_width, known);
-  d.vision_layers = count_layers(c, names::vision("encoder.layers."), ".layer_norm1.weight");
-  d.vision_mlp = shape_of(c, names::vision("encoder.layers.0.mlp.fc1.weight"))[0];
-  const std::string prefix = names::prefix("layers.0.");
-  const std::string expert = names::expert("layers.0.");
-  d.layers = count_layers(c, names::prefix("layers."), ".self_attn.k_proj.weight");
-  const Shape gate = shape_of(c, prefix + "mlp.gate_proj.weight");
+  d.vision_layers = shapes.count(names::vision("encoder.layers."), ".layer_norm1.weight");
+  d.vision_mlp = shapes.of(names::vision("encoder.layers.0.mlp.fc1.weight"))[0];
+  const std::string prefix = names::prefix("layers.0."), expert = names::expert("layers.0.");
+  d.layers = shapes.count(names::prefix("layers."), ".self_attn.k_proj.weight");
+  const Shape& gate = shapes.of(prefix + "mlp.gate_proj.weight");
   d.prefix_mlp = gate[0], d.prefix_width = gate[1];
-  const Shape expert_gate = shape_of(c, expert + "mlp.gate_proj.weight");
+  const Shape& expert_gate = shapes.of(expert + "mlp.gate_proj.weight");
   d.expert_mlp = expert_gate[0], d.expert_width = expert_gate[1];
   d.kv_heads = known.value("kv_heads", std::int64_t{1});
-  d.head_dim = shape_of(c, prefix + "self_attn.k_proj.weight")[0] / d.kv_heads;
-  d.q_heads = shape_of(c, prefix + "self_attn.q_proj.weight")[0] / d.head_dim;
-  d.vocab = shape_of(c, c.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable)[0];
-  d.action_dim = shape_of(c, "action_in_proj.weight")[1];
-  for (const char* key : {"horizon", "prompt_len"}) {
-    require(known.contains(key), "the file does not say \"{}\": name a contract (--contract)", key);
-  }
+  d.head_dim = shapes.of(prefix + "self_attn.k_proj.weight")[0] / d.kv_heads;
+  d.q_heads = shapes.of(prefix + "self_attn.q_proj.weight")[0] / d.head_dim;
+  d.vocab = shapes.of(shapes.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable)[0];
+  d.action_dim = shapes.of("action_in_proj.weight")[1];
+  require_known(known, {"horizon", "prompt_len"});
   d.horizon = known["horizon"], d.prompt_len = known["prompt_len"];
   d.cameras = known.value("cameras", std::int64_t{3});
   return to_json(d);
 }
 
-class Specs {
- public:
-  void add(const std::string& name, const Shape& shape) {
-    all.push_back({name, DType::f32, shape, {}});
-  }
-  void linear(const std::string& name, std::int64_t n, std::int64_t k) {
-    add(name + ".weight", {n, k});
-    add(name + ".bias", {n});
-  }
-  std::vector<TensorSpec> all;
-};
-
-void vision_tensors(const Config& c, Specs& s) {
+void vision_tensors(const Config& c, TensorList& s) {
   const std::int64_t d = c.vision_width;
-  s.add(names::vision("embeddings.patch_embedding.weight"), {d, 3, c.patch, c.patch});
-  s.add(names::vision("embeddings.patch_embedding.bias"), {d});
+  s.kernel(names::vision("embeddings.patch_embedding"), {d, 3, c.patch, c.patch});
   s.add(names::vision("embeddings.position_embedding.weight"), {c.patches(), d});
   for (std::int64_t i = 0; i < c.vision_layers; ++i) {
     const std::string at = names::vision("encoder.layers." + std::to_string(i) + ".");
-    for (const char* norm : {"layer_norm1", "layer_norm2"}) {
-      s.add(at + norm + ".weight", {d});
-      s.add(at + norm + ".bias", {d});
-    }
+    for (const char* norm : {"layer_norm1", "layer_norm2"}) s.kernel(at + norm, {d});
     for (const char* p : {"q_proj", "k_proj", "v_proj", "out_proj"}) {
       s.linear(at + "self_attn." + p, d, d);
     }
     s.linear(at + "mlp.fc1", c.vision_mlp, d);
     s.linear(at + "mlp.fc2", d, c.vision_mlp);
   }
-  s.add(names::vision("post_layernorm.weight"), {d});
-  s.add(names::vision("post_layernorm.bias"), {d});
+  s.kernel(names::vision("post_layernorm"), {d});
   s.linear(names::kProjector, c.prefix_width, d);
 }
 
 // One Gemma layer but its norms.
 void layer_tensors(const Config& c, const std::string& at, std::int64_t width, std::int64_t mlp,
-                   Specs& s) {
+                   TensorList& s) {
   const std::int64_t q = c.q_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   s.add(at + "self_attn.q_proj.weight", {q, width});
   s.add(at + "self_attn.k_proj.weight", {kv, width});
@@ -159,7 +118,7 @@ void layer_tensors(const Config& c, const std::string& at, std::int64_t width, s
   s.add(at + "mlp.down_proj.weight", {width, mlp});
 }
 
-void expert_norm(const Config& c, const std::string& name, Specs& s) {
+void expert_norm(const Config& c, const std::string& name, TensorList& s) {
   if (c.adaptive) {
     s.linear(name + ".dense", 3 * c.expert_width, c.expert_width);
   } else {
@@ -167,7 +126,7 @@ void expert_norm(const Config& c, const std::string& name, Specs& s) {
   }
 }
 
-void head_tensors(const Config& c, Specs& s) {
+void head_tensors(const Config& c, TensorList& s) {
   const std::int64_t e = c.expert_width, a = c.action_dim;
   s.linear("action_in_proj", e, a);
   s.linear("action_out_proj", a, e);
@@ -184,7 +143,7 @@ void head_tensors(const Config& c, Specs& s) {
 template <Kind kKind>
 std::vector<TensorSpec> tensors(const json& dims) {
   const Config c = config_from(dims, kKind);
-  Specs s;
+  TensorList s(DType::f32);
   vision_tensors(c, s);
   for (std::int64_t i = 0; i < c.layers; ++i) {
     const std::string at = names::prefix("layers." + std::to_string(i) + ".");
@@ -201,10 +160,10 @@ std::vector<TensorSpec> tensors(const json& dims) {
   expert_norm(c, names::expert("norm"), s);
   s.add(names::kExpertHead, {c.vocab, c.expert_width});
   head_tensors(c, s);
-  return s.all;
+  return s.take();
 }
 
-Model::Dimensions dimensions_of(const json& dims) {
+Model::Dimensions model_dimensions(const json& dims) {
   return dimensions(config_from(dims, Kind::pi05));
 }
 
@@ -219,14 +178,15 @@ Family describe() {
   f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
   f.tensors = tensors<kKind>, f.make = make<kKind>;
-  f.recorded_call = recorded_call, f.dimensions = dimensions_of;
+  f.recorded_call = recorded_call, f.dimensions = model_dimensions;
   f.usual_contract = kKind == Kind::pi05 ? "pi05_libero" : "pi0_libero";
   f.unused = {names::kExpertHead, names::prefix("norm.weight"), names::kTiedTable};
   f.factors = {"*.encoder.layers.*.layer_norm1.weight", "*.encoder.layers.*.layer_norm2.weight",
                "*.post_layernorm.weight"};
   f.named_after = {{names::kTokenTable, names::kTiedTable}};
+  // Not by the time MLP: pi0.5 files of some writers call it as pi0's.
   f.marks = {names::kProjector + ".weight",
-             kKind == Kind::pi05 ? "time_mlp_in.weight" : "action_time_mlp_in.weight"};
+             names::expert(kKind == Kind::pi05 ? "norm.dense.weight" : "norm.weight")};
   f.name_rules = {
       {"model.paligemma_with_expert.*", "paligemma_with_expert.$1"},
       {"model.action_*", "action_$1"},
@@ -234,7 +194,9 @@ Family describe() {
       {"model.state_proj.*", "state_proj.$1"},
       {"paligemma_with_expert.paligemma.vision_tower.*", names::kPaliGemma + "vision_tower.$1"},
       {"paligemma_with_expert.paligemma.multi_modal_projector.*",
-       names::kPaliGemma + "multi_modal_projector.$1"}};
+       names::kPaliGemma + "multi_modal_projector.$1"},
+      kKind == Kind::pi05 ? NameRule{"action_time_mlp_*", "time_mlp_$1"}
+                          : NameRule{"time_mlp_*", "action_time_mlp_$1"}};
   f.published_name = published_name, f.define_tensors = define_from_jax;
   f.capabilities = {
       {"steps", "any number up to the load's maximum; Euler from t = 1 to 0"},
@@ -251,9 +213,7 @@ Family describe() {
 Config config_from(const json& dims, Kind kind) {
   Config c;
   c.adaptive = kind == Kind::pi05;
-  for (const Key& key : kKeys) {
-    if (dims.contains(key.name)) c.*key.member = dims[key.name].get<std::int64_t>();
-  }
+  read_dims(dims, dimensions_of(c));
   require(
       c.image % c.patch == 0 && c.vision_width % c.vision_heads == 0 &&
           c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0,

@@ -3,8 +3,9 @@
 
 #include <vector>
 
+#include "models/denoising.h"
 #include "models/pi05/pi05.h"
-#include "models/prefix_rows.h"
+#include "models/prefix_stack.h"
 #include "nn/recorder.h"
 
 namespace tendon::pi05 {
@@ -15,14 +16,6 @@ struct VisionLayer {
   nn::Linear out, fc1, fc2;
 };
 
-// A layer of either Gemma stack.
-struct GemmaLayer {
-  nn::Norm norm1, norm2;  // no weights where time modulates
-  nn::Qkv qkv, kv;        // kv: k | v alone, for the last prefix layer
-  nn::Linear o;
-  nn::GatedMlp mlp;
-};
-
 struct Weights {
   nn::Linear patch;
   WeightRef positions;  // [patches, Dv]
@@ -30,39 +23,32 @@ struct Weights {
   nn::Norm post;
   nn::Linear projector;
   WeightRef tokens;  // [vocab, Dp]
-  std::vector<GemmaLayer> prefix, expert;
+  std::vector<nn::DecoderLayer> prefix, expert;
   nn::Norm expert_final;
   nn::Linear action_in, action_out;
   // pi0.5: cond = silu(out(silu(in(e)))); one modulation [3 De, De] for each of 2 * layers + 1
   // norms.
   nn::Linear time_in, time_out;
   std::vector<nn::Linear> modulation;
-  // pi0: state token; action-time MLP with its first product split over (action | time).
-  nn::Linear state, mix_action, mix_time, mix_out;
+  // pi0: state token; action-time MLP.
+  nn::Linear state;
+  nn::TimeMixer mix;
 };
 
 // Binds every weight the model reads; throws one Error that lists all that is wrong.
 Weights bind(const Config& config, const ModelOptions& options, Checkpoint& checkpoint,
              Program& program);
 
-// Buffers shared by the stages. Letters: V cameras of a call, P prefix rows of a sample.
+// Buffers shared by the stages, besides those of the prefix and of the denoising. Letters: V
+// cameras of a call.
 struct Buffers {
   BufferRef images;                             // f32 [V, Y, X, 3]
   BufferRef patch_rows;                         // i32 [patches], 0 1 2 ..: the position rows
   BufferRef state_positions, action_positions;  // i32 [B, 1], [B, H]
-  BufferRef cos, sin;                           // f32 [positions, Dh / 2]
-  std::vector<BufferRef> k, v;                  // a layer: working [B, P, Hk, Dh]
   std::vector<BufferRef> state_k, state_v;  // pi0, a layer: working [B, S, Hk, Dh], row 0 the state
   BufferRef state;                          // f32 [B, A]
-  BufferRef time;                           // f32 [R, De] embeddings, R rows of the time tables
-  BufferRef times;                          // f32 [R, 1]
-  BufferRef deltas;                         // f32 [R, 1] Euler steps
   BufferRef modulation;  // f32 [R, (2 layers + 1) * 3 De]; row max_steps is t = 0
   BufferRef mixed_time;  // pi0: f32 [R, De], W_time e + bias
-  BufferRef x;           // f32 [B, H, A], the running sample
-  BufferRef pinned;      // f32 [B, H, A]
-  BufferRef pin_mask;    // i32 [B * H], 1: the row is decided
-  BufferRef pin_rows;    // i32 [R, H]: for each step and row, its row of `modulation`
 };
 
 class Pi05Model final : public Model {
@@ -79,42 +65,37 @@ class Pi05Model final : public Model {
 
  private:
   enum class Pins : std::uint8_t { none, clamped };
-  static constexpr int kTimeRows = 16;  // rows of the time tables made by one trace
 
   // Recording (stages.cpp).
   void add_buffers(Program& program);
   std::size_t record_vision(Program& program, int cameras);
-  std::size_t record_prefix(Program& program, const PrefixKey& key);
+  std::size_t record_prefix(Program& program, const PrefixKey& key) const;
   std::size_t record_state(Program& program, const PrefixKey& key);
-  std::size_t record_time(Program& program, int first);
+  std::size_t record_time(Program& program, int first, int count);
   std::size_t record_step(Program& program, const PrefixKey& key, Pins pins);
-  Value prefix_layer(const nn::Recorder& r, Value x, std::size_t layer, const PrefixKey& key,
-                     const nn::Rotation& rotation);
   struct StepContext;
   Value expert_layer(const nn::Recorder& r, Value x, std::size_t layer, const StepContext& c);
-  Value suffix(const nn::Recorder& r, Value x, const StepContext& c);
+  Value suffix(const nn::Recorder& r, const StepContext& c);
   nn::Modulation modulation(const nn::Recorder& r, std::size_t norm, const StepContext& c) const;
 
   // A call (model.cpp).
   void schedule(int steps, StageRunner& runner) noexcept;
   void write_vision(const ModelInput& input, StageRunner& runner) noexcept;
-  void write_positions(StageRunner& runner) noexcept;
-  bool write_pins(const ModelInput& input, StageRunner& runner) noexcept;
+  void write_suffix(const ModelInput& input, const PrefixKey& key, StageRunner& runner) noexcept;
 
   Config config_;
   ModelOptions options_;
   Checkpoint* checkpoint_;
-  PrefixRows prefix_rows_;
+  PrefixStack prefix_;
+  Denoising denoising_;
   Weights weights_;
   Buffers buffers_;
-  std::vector<std::size_t> vision_;  // by number of cameras of a call, minus 1
-  std::vector<std::size_t> time_;    // by first row / kTimeRows
-  std::vector<std::size_t> prefix_, state_, step_, pinned_step_;  // by PrefixRows::index
+  std::vector<std::size_t> vision_;  // traces by number of cameras of a call, minus 1
+  std::vector<std::size_t> prefix_traces_, state_, step_, pinned_step_;  // by PrefixRows::index
 
   int scheduled_steps_ = 0;
-  // Host copies of what a call writes, sized once.
-  std::vector<std::int32_t> positions_, pin_mask_, pin_rows_;
-  std::vector<float> embeddings_, times_, deltas_, pinned_, state_values_;
+  std::vector<std::int32_t> positions_;  // what a call writes, sized once
+  std::vector<float> state_values_;
 };
 
 }  // namespace tendon::pi05

@@ -1,47 +1,41 @@
 // Names and shapes of the published file.
-#include "base/error.h"
+#include "models/published.h"
 #include "models/umt5/umt5.h"
 
 namespace tendon::umt5 {
 
 Config config_of(const Checkpoint& c) {
-  auto shape = [&](const std::string& name) {
-    const CheckpointTensor* tensor = c.find("text:" + name);
-    require(tensor != nullptr, "{}: the text encoder's {} is missing", c.origin(), name);
-    return tensor->shape;
-  };
-  const Shape gate = shape("blocks.0.ffn.gate.0.weight");
-  const Shape position = shape("blocks.0.pos_embedding.embedding.weight");
-  const bool own = c.has("text:token_embedding.weight");
+  const CheckpointShapes shapes(c, "the text encoder's file is not whole", "text:");
+  const Shape& gate = shapes.of("blocks.0.ffn.gate.0.weight");
+  const Shape& position = shapes.of("blocks.0.pos_embedding.embedding.weight");
+  const bool own = shapes.has("token_embedding.weight");
   Config t;
-  t.vocab = shape(own ? "token_embedding.weight" : "encoder.embed_tokens.weight")[0];
+  t.vocab = shapes.of(own ? "token_embedding.weight" : "encoder.embed_tokens.weight")[0];
   t.ffn = gate[0], t.width = gate[1];
   t.buckets = position[0], t.heads = position[1];
-  t.attention = shape("blocks.0.attn.q.weight")[0];
-  t.layers = 0;
-  while (c.has("text:blocks." + std::to_string(t.layers) + ".norm1.weight")) ++t.layers;
+  t.attention = shapes.of("blocks.0.attn.q.weight")[0];
+  t.layers = shapes.count("blocks.", ".norm1.weight");
   return t;
 }
 
-void add_tensors(const Config& t, std::vector<TensorSpec>& to) {
-  auto add = [&](const std::string& name, const Shape& shape) {
-    to.push_back({"text:" + name, DType::bf16, shape, name});
-  };
-  add("token_embedding.weight", {t.vocab, t.width});
+std::vector<TensorSpec> tensors(const Config& t) {
+  TensorList s(DType::bf16, "text:");
+  s.add("token_embedding.weight", {t.vocab, t.width});
   for (std::int64_t i = 0; i < t.layers; ++i) {
     const std::string at = "blocks." + std::to_string(i) + ".";
-    add(at + "norm1.weight", {t.width});
+    s.add(at + "norm1.weight", {t.width});
     for (const char* p : {"q", "k", "v"}) {
-      add(at + "attn." + p + ".weight", {t.attention, t.width});
+      s.add(at + "attn." + p + ".weight", {t.attention, t.width});
     }
-    add(at + "attn.o.weight", {t.width, t.attention});
-    add(at + "norm2.weight", {t.width});
-    add(at + "ffn.gate.0.weight", {t.ffn, t.width});
-    add(at + "ffn.fc1.weight", {t.ffn, t.width});
-    add(at + "ffn.fc2.weight", {t.width, t.ffn});
-    add(at + "pos_embedding.embedding.weight", {t.buckets, t.heads});
+    s.add(at + "attn.o.weight", {t.width, t.attention});
+    s.add(at + "norm2.weight", {t.width});
+    s.add(at + "ffn.gate.0.weight", {t.ffn, t.width});
+    s.add(at + "ffn.fc1.weight", {t.ffn, t.width});
+    s.add(at + "ffn.fc2.weight", {t.width, t.ffn});
+    s.add(at + "pos_embedding.embedding.weight", {t.buckets, t.heads});
   }
-  add("norm.weight", {t.width});
+  s.add("norm.weight", {t.width});
+  return s.take();
 }
 
 std::vector<NameRule> name_rules() {

@@ -23,7 +23,7 @@ std::unique_ptr<TextEncoder> make_encoder(const Config& config, DType working,
                                           const Checkpoint& checkpoint);
 
 // The published tensors.
-void add_tensors(const Config& config, std::vector<TensorSpec>& to);
+std::vector<TensorSpec> tensors(const Config& config);
 // From Transformers' names.
 std::vector<NameRule> name_rules();
 

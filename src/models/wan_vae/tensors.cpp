@@ -1,55 +1,42 @@
 // Names and shapes of the published file.
+#include "models/published.h"
 #include "models/wan_vae/wan_vae.h"
 
 namespace tendon::wan_vae {
 namespace {
 
-class Specs {
- public:
-  explicit Specs(std::vector<TensorSpec>& to) : to_(to) {}
-  void add(const std::string& name, const Shape& shape) {
-    to_.push_back({"vae:" + name, DType::f32, shape, name});
-  }
-  void convolution(const std::string& name, const Shape& kernel) {
-    add(name + ".weight", kernel);
-    add(name + ".bias", {kernel[0]});
-  }
-
- private:
-  std::vector<TensorSpec>& to_;
-};
-
-void residual_block(const std::string& at, std::int64_t in, std::int64_t out, Specs& s) {
+void residual_block(const std::string& at, std::int64_t in, std::int64_t out, TensorList& s) {
   s.add(at + "residual.0.gamma", {in, 1, 1, 1});
-  s.convolution(at + "residual.2", {out, in, 3, 3, 3});
+  s.kernel(at + "residual.2", {out, in, 3, 3, 3});
   s.add(at + "residual.3.gamma", {out, 1, 1, 1});
-  s.convolution(at + "residual.6", {out, out, 3, 3, 3});
-  if (in != out) s.convolution(at + "shortcut", {out, in, 1, 1, 1});
+  s.kernel(at + "residual.6", {out, out, 3, 3, 3});
+  if (in != out) s.kernel(at + "shortcut", {out, in, 1, 1, 1});
 }
 
 }  // namespace
 
-void add_tensors(std::int64_t base, std::vector<TensorSpec>& to) {
-  Specs s(to);
+std::vector<TensorSpec> tensors(std::int64_t base) {
+  TensorList s(DType::f32, "vae:");
   std::int64_t width = base;
-  s.convolution("encoder.conv1", {width, 12, 3, 3, 3});
+  s.kernel("encoder.conv1", {width, 12, 3, 3, 3});
   for (std::int64_t i = 0; i < 4; ++i) {
     const std::string at = "encoder.downsamples." + std::to_string(i) + ".downsamples.";
     const std::int64_t out = channels(base, i);
     residual_block(at + "0.", width, out, s);
     residual_block(at + "1.", out, out, s);
-    if (i < 3) s.convolution(at + "2.resample.1", {out, out, 3, 3});
-    if (i == 1 || i == 2) s.convolution(at + "2.time_conv", {out, out, 3, 1, 1});
+    if (i < 3) s.kernel(at + "2.resample.1", {out, out, 3, 3});
+    if (i == 1 || i == 2) s.kernel(at + "2.time_conv", {out, out, 3, 1, 1});
     width = out;
   }
   residual_block("encoder.middle.0.", width, width, s);
   s.add("encoder.middle.1.norm.gamma", {width, 1, 1});
-  s.convolution("encoder.middle.1.to_qkv", {3 * width, width, 1, 1});
-  s.convolution("encoder.middle.1.proj", {width, width, 1, 1});
+  s.kernel("encoder.middle.1.to_qkv", {3 * width, width, 1, 1});
+  s.kernel("encoder.middle.1.proj", {width, width, 1, 1});
   residual_block("encoder.middle.2.", width, width, s);
   s.add("encoder.head.0.gamma", {width, 1, 1, 1});
-  s.convolution("encoder.head.2", {2 * kLatent, width, 3, 3, 3});
-  s.convolution("conv1", {2 * kLatent, 2 * kLatent, 1, 1, 1});
+  s.kernel("encoder.head.2", {2 * kLatent, width, 3, 3, 3});
+  s.kernel("conv1", {2 * kLatent, 2 * kLatent, 1, 1, 1});
+  return s.take();
 }
 
 std::vector<std::string> unread() { return {"vae:decoder.*", "vae:conv2.*", "vae:*.time_conv.*"}; }

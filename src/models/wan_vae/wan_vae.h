@@ -53,7 +53,7 @@ Weights bind(const Scope& root, std::int64_t width, Format format, Program& prog
 void record(const nn::Recorder& r, const Weights& w, Value image, Value latent);
 
 // What a file of the encoder holds, and globs of what it may hold besides and is never read.
-void add_tensors(std::int64_t width, std::vector<TensorSpec>& to);
+std::vector<TensorSpec> tensors(std::int64_t width);
 std::vector<std::string> unread();
 // From the names of a .pth's state and of diffusers.
 std::vector<NameRule> name_rules();

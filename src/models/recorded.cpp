@@ -1,0 +1,39 @@
+#include "models/recorded.h"
+
+#include "base/error.h"
+
+namespace tendon {
+
+const RecordedInput& recorded_input(const RecordedInputs& inputs, std::string_view name) {
+  const auto it = inputs.find(name);
+  require(it != inputs.end(), "recording: the input {} is missing", name);
+  return it->second;
+}
+
+void add_sample(RecordedSample from, RecordedCall& call) {
+  ModelSample sample;
+  std::vector<int> rows;
+  const int number = static_cast<int>(call.input.samples.size());
+  const int slots = static_cast<int>(from.pictures.size());
+  for (int slot = 0; slot < slots; ++slot) {
+    std::vector<float>& picture = from.pictures[static_cast<std::size_t>(slot)];
+    sample.cameras.push_back(picture.empty() ? nullptr : picture.data());
+    if (picture.empty()) continue;
+    call.floats.push_back(std::move(picture));
+    call.cameras.emplace_back(number, slot);
+    for (int i = 0; i < from.image_rows; ++i) rows.push_back(slot * from.image_rows + i);
+  }
+  std::vector<std::int32_t> ids;
+  for (std::size_t i = 0; i < from.tokens.size(); ++i) {
+    if (from.valid[i] == 0.0f) continue;
+    ids.push_back(static_cast<std::int32_t>(from.tokens[i]));
+    rows.push_back(slots * from.image_rows + static_cast<int>(i));
+  }
+  call.tokens.push_back(std::move(ids));
+  sample.tokens = call.tokens.back();
+  sample.state = from.state;
+  call.input.samples.push_back(std::move(sample));
+  call.prefix_rows.push_back(std::move(rows));
+}
+
+}  // namespace tendon

@@ -1,0 +1,73 @@
+#include "nn/bind.h"
+
+namespace tendon::nn {
+
+Linear Bind::linear(const Scope& at, std::string_view name, Size size, Format format) const {
+  const Scope here = at.at(name);
+  return {add(here.matrix("weight", size.n, size.k, format)),
+          add(here.vector("bias", size.n, format))};
+}
+
+Linear Bind::product(const Scope& at, std::string_view name, Size size) const {
+  return {add(at.at(name).matrix("weight", size.n, size.k, body_)), {}};
+}
+
+Norm Bind::norm(const Scope& at, std::string_view name, std::int64_t width) const {
+  return {.weight = add(at.at(name).vector("weight", width, body_))};
+}
+
+Norm Bind::affine_norm(const Scope& at, std::string_view name, std::int64_t width) const {
+  const Scope here = at.at(name);
+  return {.weight = add(here.vector("weight", width, body_)),
+          .bias = add(here.vector("bias", width, body_))};
+}
+
+Qkv Bind::qkv(const Scope& at, std::string_view ending, const HeadShape& shape,
+              Biases biases) const {
+  const std::int64_t q = shape.heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
+  const auto joined = [&](const char* kind, std::int64_t columns) {
+    const auto name = [&](const char* part) { return part + std::string(ending) + kind; };
+    const std::string names[] = {name("q"), name("k"), name("v")};
+    return add(q > 0 ? at.joined({{names[0], q}, {names[1], kv}, {names[2], kv}}, columns, body_)
+                     : at.joined({{names[1], kv}, {names[2], kv}}, columns, body_));
+  };
+  Qkv w{.heads = shape.heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
+  w.weights.weight = joined(".weight", shape.width);
+  if (biases == Biases::all) w.weights.bias = joined(".bias", 0);
+  return w;
+}
+
+GatedMlp Bind::gated_mlp(const Scope& at, Size hidden_width, Biases biases) const {
+  const auto [hidden, width] = hidden_width;
+  const auto bind = [&](std::string_view name, Size size) {
+    return biases == Biases::all ? linear(at, name, size) : product(at, name, size);
+  };
+  return {.gate = bind("gate_proj", {hidden, width}),
+          .up = bind("up_proj", {hidden, width}),
+          .down = bind("down_proj", {width, hidden})};
+}
+
+TimeMixer Bind::mixer(const Scope& at, const std::string& name, std::int64_t width,
+                      Format format) const {
+  const TensorView in({width, 2 * width});
+  const Scope first = at.at(name + "in");
+  TimeMixer m;
+  m.action.weight = add(first.view("weight", in.slice(1, 0, width), {width, width}, format));
+  m.time.weight = add(first.view("weight", in.slice(1, width, width), {width, width}, format));
+  m.time.bias = add(first.vector("bias", width, format));
+  m.out = linear(at, name + "out", {width, width}, format);
+  return m;
+}
+
+DecoderLayer Bind::decoder_layer(const Scope& at, const HeadShape& shape, std::int64_t mlp,
+                                 Biases qkv_biases) const {
+  const Scope attention = at.at("self_attn");
+  DecoderLayer layer;
+  layer.qkv = qkv(attention, "_proj", shape, qkv_biases);
+  if (shape.heads == 0) return layer;
+  layer.out = product(attention, "o_proj", {shape.width, shape.heads * shape.head_dim});
+  layer.mlp = gated_mlp(at.at("mlp"), {mlp, shape.width}, Biases::none);
+  return layer;
+}
+
+}  // namespace tendon::nn
