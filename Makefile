@@ -20,7 +20,7 @@ help:
 	@echo "also: deps build asan tsan cuda bundle bench format check fuzz clean"
 
 deps:
-	tools/install_deps.sh build test sim fuzz format
+	tools/install_deps.sh build test sim bindings fuzz format
 
 build:
 	tools/install_deps.sh build sim
@@ -32,7 +32,7 @@ demo: build
 	tools/demo.sh $(BUILD)
 
 test:
-	tools/install_deps.sh build test sim
+	tools/install_deps.sh build test sim bindings
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
 	$(call compile,$(BUILD))
 	ctest --test-dir $(BUILD) --output-on-failure

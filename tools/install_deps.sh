@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing of the named sections of apt-packages.txt and python-packages.txt.
 #   tools/install_deps.sh build test     Debian packages (as root, or through sudo)
-#   tools/install_deps.sh cuda           PyPI packages, into .venv
+#   tools/install_deps.sh cuda bindings  PyPI packages, into .venv
 # Quick and offline when nothing is missing. DRY_RUN=1 only says what it would install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
