@@ -16,6 +16,7 @@ using AddCommand = void (*)(CLI::App& app, Context& context);
 
 void add_run(CLI::App& app, Context& context);
 void add_synth(CLI::App& app, Context& context);
+void add_convert(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_models(CLI::App& app, Context& context);
 void add_contracts(CLI::App& app, Context& context);

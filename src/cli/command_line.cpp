@@ -10,7 +10,7 @@
 namespace tendon::cli {
 namespace {
 
-constexpr AddCommand kCommands[] = {add_run,   add_synth,  add_inspect,   add_check,
+constexpr AddCommand kCommands[] = {add_run,   add_synth, add_convert, add_inspect,   add_check,
                                     add_bench, add_models, add_contracts, add_rollout};
 
 }  // namespace

@@ -34,23 +34,6 @@ const Family* recognise(const Safetensors& files) {
   return nullptr;
 }
 
-// What the contract and tendon.json know of dimensions that shapes do not show.
-json known_dims(const std::filesystem::path& folder, const Contract& contract) {
-  json known = {{"horizon", contract.horizon},
-                {"prompt_len", contract.prompt.capacity},
-                {"cameras", contract.images.pictures.size()},
-                {"action_dim", contract.action_dim},
-                {"state_dim", contract.state_width},
-                {"image_height", contract.images.pictures.front().height},
-                {"image_width", contract.images.pictures.front().width}};
-  const auto file = folder / "tendon.json";
-  if (std::filesystem::exists(file)) {
-    const json all = read_json_file(file);
-    if (all.contains("dims")) known.update(all["dims"]);
-  }
-  return known;
-}
-
 // The working type: what was asked for, else what most of the stored matrices have.
 DType dtype_of(const Checkpoint& checkpoint, const std::string& asked) {
   if (asked == "f32") return DType::f32;
@@ -116,6 +99,22 @@ std::unique_ptr<TextRows> text_rows(const Source& source, const LoadOptions& opt
 }
 
 }  // namespace
+
+json known_dims(const std::filesystem::path& folder, const Contract& contract) {
+  json known = {{"horizon", contract.horizon},
+                {"prompt_len", contract.prompt.capacity},
+                {"cameras", contract.images.pictures.size()},
+                {"action_dim", contract.action_dim},
+                {"state_dim", contract.state_width},
+                {"image_height", contract.images.pictures.front().height},
+                {"image_width", contract.images.pictures.front().width}};
+  const auto file = folder / "tendon.json";
+  if (!folder.empty() && std::filesystem::exists(file)) {
+    const json all = read_json_file(file);
+    if (all.contains("dims")) known.update(all["dims"]);
+  }
+  return known;
+}
 
 Source open_source(const std::filesystem::path& path, const LoadOptions& options) {
   require(std::filesystem::exists(path), "{}: there is no such file or folder", path.string());

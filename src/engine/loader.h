@@ -29,6 +29,10 @@ struct Source {
 // Reads contract, statistics and the names and shapes of the weights. Throws Error.
 Source open_source(const std::filesystem::path& path, const LoadOptions& options);
 
+// What the contract, and tendon.json of the folder (empty: of none), know of dimensions that shapes
+// do not show.
+nlohmann::json known_dims(const std::filesystem::path& folder, const Contract& contract);
+
 // The options a model of this source is recorded with.
 ModelOptions model_options(const Source& source, const LoadOptions& options);
 
