@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "tendon/error.h"
+#include "tendon/pin_rule.h"
 
 namespace tendon {
 
@@ -52,7 +54,7 @@ struct LoadOptions {
   std::string default_prompt;  // used where an observation has none
   std::string context;         // file of text rows (.npy, .safetensors) used for every prompt
   std::string text_cache;  // folder where text rows of encoded prompts are kept; empty: not kept
-  std::string schedule;    // "exact" or "bf16" time steps; empty: the contract's
+  std::string schedule;    // "exact", "bf16" or "divided" time steps; empty: the contract's
   int threads = 0;         // CPU threads; 0: all
   int batch = 1;           // observations a call of infer() takes
   int max_steps = 100;     // most denoising steps a call may ask for
@@ -63,13 +65,16 @@ struct LoadOptions {
 
 struct InferOptions {
   // Starting noise [batch, horizon, model action width] in fp32; empty: drawn from `seed`, the same
-  // on every machine.
+  // on every machine. Neither: the noise that the checkpoint's own evaluation uses for every chunk,
+  // where its contract names it, else seed 0.
   std::span<const float> noise;
-  std::uint64_t seed = 0;
-  int steps = 0;  // denoising steps; 0: the contract's
+  std::optional<std::uint64_t> seed;
+  int steps = 0;     // denoising steps; 0: the contract's
+  double shift = 0;  // of the time schedule, for families that have one; 0: the contract's
   // Actions already decided (real-time chunking): the first rows of the new chunk, in model space
   // as Chunk::model_actions holds them, [rows, model action width]. They come back unchanged.
   std::span<const float> pinned;
+  PinRule pin_rule = PinRule::family;  // how they take part; families refuse those they do not know
 };
 
 // Actions for the next `horizon` control ticks.

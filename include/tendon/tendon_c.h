@@ -65,7 +65,7 @@ typedef struct tendon_load_options {
   const char* default_prompt; /* used where an observation has none */
   const char* context;        /* file of text rows used for every prompt */
   const char* text_cache;     /* folder where text rows of encoded prompts are kept */
-  const char* schedule;       /* "exact" or "bf16" time steps; NULL: the contract's */
+  const char* schedule;       /* "exact", "bf16" or "divided" time steps; NULL: the contract's */
   int32_t threads;            /* CPU threads; 0: all */
   int32_t max_steps;          /* most denoising steps a call may ask for; 0: 100 */
   int32_t truncate_prompt;    /* 1: cut a prompt that is over capacity; 0: refuse it */

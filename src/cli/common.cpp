@@ -16,8 +16,10 @@ void add_load_flags(CLI::App& command, LoadFlags& flags) {
   command.add_option("--contract", o.contract, "built-in name or JSON file; absent: the folder's");
   command.add_option("--tokenizer", o.tokenizer, "tokenizer file; absent: the folder's");
   command.add_option("--statistics", o.statistics, "statistics file; absent: the folder's");
-  command.add_option("--schedule", o.schedule, "time steps, exact or bf16; absent: the contract's")
-      ->check(CLI::IsMember({"exact", "bf16"}));
+  command
+      .add_option("--schedule", o.schedule,
+                  "time steps, exact, bf16 or divided; absent: the contract's")
+      ->check(CLI::IsMember({"exact", "bf16", "divided"}));
   command.add_option("--default-prompt", o.default_prompt, "where an observation has none");
   command.add_option("--context", o.context,
                      "file of text rows for every prompt (.npy, .safetensors)");

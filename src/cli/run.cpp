@@ -1,7 +1,9 @@
 #include <fmt/core.h>
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -19,9 +21,9 @@ using nlohmann::json;
 struct Options {
   LoadFlags load;
   std::vector<std::string> images, states;
-  std::string prompt, noise, plot, out;
-  std::uint64_t seed = 0;
-  int steps = 0;
+  std::string prompt, noise, pinned, plot, out;
+  std::optional<std::uint64_t> seed;
+  InferOptions how;
   bool as_json = false;
 };
 
@@ -56,7 +58,13 @@ std::vector<double> numbers(const std::string& text) {
   return values;
 }
 
-json report(const Policy& policy, const Chunk& chunk, std::uint64_t seed) {
+// Where the noise came from, in words and in JSON.
+std::string noise_source(const Options& o) {
+  if (!o.noise.empty()) return "noise " + o.noise;
+  return o.seed ? fmt::format("seed {}", *o.seed) : "usual noise";
+}
+
+json report(const Policy& policy, const Chunk& chunk, const Options& o) {
   json actions = json::array();
   for (int r = 0; r < chunk.horizon; ++r) {
     const auto first = chunk.actions.begin() + r * chunk.width;
@@ -66,7 +74,8 @@ json report(const Policy& policy, const Chunk& chunk, std::uint64_t seed) {
   for (const auto& [stage, seconds] : chunk.timing) timing[std::string(stage)] = seconds;
   json j = describe(policy.info());
   j["actions"] = actions;
-  j["seed"] = seed;
+  j["seed"] = o.seed ? json(*o.seed) : json();
+  j["noise"] = noise_source(o);
   j["seconds"] = chunk.seconds;
   j["seconds_by_stage"] = timing;
   return j;
@@ -98,8 +107,8 @@ void write_plot(const Policy& policy, const Chunk& chunk, const Options& o) {
                                             .control_hz = policy.info().control_hz,
                                             .names = {}});
   plot.title = fmt::format("{}: {}", policy.info().contract, o.prompt);
-  plot.subtitle = fmt::format("{} on {}, seed {}, {:.1f} ms", policy.info().dtype,
-                              policy.info().device, o.seed, chunk.seconds * 1e3);
+  plot.subtitle = fmt::format("{} on {}, {}, {:.1f} ms", policy.info().dtype, policy.info().device,
+                              noise_source(o), chunk.seconds * 1e3);
   write_file(o.plot, measure::svg(plot));
 }
 
@@ -119,16 +128,19 @@ void run(const Options& o) {
   }
   seen.prompt = o.prompt;
   Policy policy = load_with_progress(o.load);
-  std::vector<float> noise;
+  std::vector<float> noise, pinned;
   if (!o.noise.empty()) noise = read_npy(o.noise).to_f32();
-  const Chunk chunk = policy.infer(seen, {.noise = noise, .seed = o.seed, .steps = o.steps});
+  if (!o.pinned.empty()) pinned = read_npy(o.pinned).to_f32();
+  InferOptions how = o.how;
+  how.noise = noise, how.pinned = pinned, how.seed = o.seed;
+  const Chunk chunk = policy.infer(seen, how);
   if (!o.plot.empty()) write_plot(policy, chunk, o);
   if (!o.out.empty()) {
     auto* data = const_cast<double*>(chunk.actions.data());
     write_npy(o.out, Tensor(data, DType::f64, {chunk.horizon, chunk.width}));
   }
   if (o.as_json) {
-    fmt::print("{}\n", report(policy, chunk, o.seed).dump(1));
+    fmt::print("{}\n", report(policy, chunk, o).dump(1));
   } else {
     print_text(policy, chunk);
     if (!o.plot.empty()) fmt::print("plot       {}\n", o.plot);
@@ -149,8 +161,21 @@ void add_run(CLI::App& app, Context&) {
       ->allow_extra_args(false);
   command->add_option("--prompt", o->prompt, "what to do");
   command->add_option("--noise", o->noise, "starting noise, a .npy of [horizon, model width]");
-  command->add_option("--seed", o->seed, "of the noise where none is given");
-  command->add_option("--steps", o->steps, "denoising steps; 0: the contract's");
+  command->add_option("--seed", o->seed,
+                      "of the noise where none is given; absent: what the checkpoint's evaluation "
+                      "draws, or 0");
+  command->add_option("--steps", o->how.steps, "denoising steps; 0: the contract's");
+  command->add_option("--shift", o->how.shift, "of the time schedule; 0: the contract's");
+  command->add_option("--pinned", o->pinned,
+                      "rows that are decided already, a .npy of [rows, model width]");
+  command
+      ->add_option("--pin-rule", o->how.pin_rule,
+                   "how they take part: family, conditioned, renoised or clamped")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, PinRule>{{"family", PinRule::family},
+                                         {"conditioned", PinRule::conditioned},
+                                         {"renoised", PinRule::renoised},
+                                         {"clamped", PinRule::clamped}}));
   command->add_option("--plot", o->plot, "draw the chunk into this SVG file");
   command->add_option("--out", o->out, "write the actions into this .npy file");
   command->add_flag("--json", o->as_json, "print JSON");

@@ -77,7 +77,20 @@ class Comparison {
     return it == rows.end() ? -1 : it - rows.begin();
   }
 
+  // One number a sample, how many packed rows are attended to: the recorded mask of unpruned rows.
+  void mask(const StagePiece& piece) {
+    const std::int64_t batch = piece.shape[0], count = recorded_numbers() / batch;
+    for (std::int64_t i = 0; i < batch * count; ++i) {
+      const auto b = static_cast<std::size_t>(i / count), at = static_cast<std::size_t>(i % count);
+      const std::int64_t place =
+          position(call_.prefix_rows[b], rows_ ? (*rows_)[at] : static_cast<int>(at));
+      const bool seen = place >= 0 && static_cast<float>(place) < piece.values[b];
+      number(seen ? 1.0 : 0.0, recorded_.values[static_cast<std::size_t>(i)]);
+    }
+  }
+
   void packed(const StagePiece& piece) {
+    if (piece.shape.rank() == 1) return mask(piece);
     const std::int64_t batch = piece.shape[0], per_sample = piece.shape[1];
     const std::int64_t width = piece.shape.numel() / (batch * per_sample);
     if (rows_) {

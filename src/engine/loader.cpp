@@ -34,6 +34,25 @@ const Family* recognise(const Safetensors& files) {
   return nullptr;
 }
 
+constexpr std::pair<std::string_view, TimeSchedule> kSchedules[] = {
+    {"exact", TimeSchedule::exact},
+    {"bf16", TimeSchedule::bf16},
+    {"divided", TimeSchedule::divided}};
+
+TimeSchedule schedule_named(std::string_view name) {
+  for (const auto& [known, schedule] : kSchedules) {
+    if (known == name) return schedule;
+  }
+  fail("schedule \"{}\": exact, bf16 or divided is wanted", name);
+}
+
+std::string_view name_of(TimeSchedule schedule) {
+  for (const auto& [name, known] : kSchedules) {
+    if (known == schedule) return name;
+  }
+  return {};
+}
+
 // The working type: what was asked for, else what most of the stored matrices have.
 DType dtype_of(const Checkpoint& checkpoint, const std::string& asked) {
   if (asked == "f32") return DType::f32;
@@ -130,12 +149,7 @@ Source open_source(const std::filesystem::path& path, const LoadOptions& options
       "{}: the weights are those of {}, the contract {} is for {}: pass --contract with one for {}",
       path.string(), seen ? seen->name : "", s.contract.name, s.contract.model,
       seen ? seen->name : "");
-  if (options.schedule == "exact")
-    s.contract.schedule = TimeSchedule::exact;
-  else if (options.schedule == "bf16")
-    s.contract.schedule = TimeSchedule::bf16;
-  else
-    require(options.schedule.empty(), "schedule \"{}\": exact or bf16 is wanted", options.schedule);
+  if (!options.schedule.empty()) s.contract.schedule = schedule_named(options.schedule);
   s.statistics = resolve_statistics(s.folder, s.contract, options.statistics, read_arrays);
   s.checkpoint = open_weights(std::move(files), *s.family, s.folder);
   if (s.family->define_tensors) s.family->define_tensors(s.checkpoint);
@@ -149,6 +163,7 @@ ModelOptions model_options(const Source& source, const LoadOptions& options) {
   ModelOptions m;
   m.working = source.dtype;
   m.bf16_schedule = c.schedule == TimeSchedule::bf16;
+  m.divided_schedule = c.schedule == TimeSchedule::divided;
   m.bf16_rope = c.rope == RopeTable::bf16;
   m.batch = options.batch;
   m.max_steps = std::max(options.max_steps, c.steps);
@@ -201,7 +216,7 @@ void Policy::Impl::describe(const Backend& backend, const LoadOptions& options) 
   info.contract = c.name;
   info.device = backend.description();
   info.dtype = name(source_.dtype);
-  info.schedule = c.schedule == TimeSchedule::bf16 ? "bf16" : "exact";
+  info.schedule = name_of(c.schedule);
   info.weights_fingerprint = source_.checkpoint.fingerprint();
   if (std::filesystem::exists(source_.statistics.origin)) {
     info.statistics_sha256 = sha256_file(source_.statistics.origin);

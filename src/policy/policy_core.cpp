@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/rng.h"
+#include "preprocess/noise.h"
 
 namespace tendon {
 namespace {
@@ -33,6 +35,22 @@ PolicyCore::PolicyCore(PolicyParts parts)
   const std::size_t rows = batch * static_cast<std::size_t>(dims_.horizon);
   noise_.resize(rows * static_cast<std::size_t>(dims_.action));
   chunk_.resize(noise_.size());
+  if (const auto& seed = contract().noise_seed) draw_own_noise(static_cast<std::uint32_t>(*seed));
+}
+
+// The same for every sample: the original draws it anew for each call of one sample, in the type of
+// its weights.
+void PolicyCore::draw_own_noise(std::uint32_t seed) {
+  const std::size_t numbers = noise_.size() / samples_.size();
+  own_noise_.resize(noise_.size());
+  torch_cpu_noise(seed, std::span(own_noise_).first(numbers));
+  if (parts_.model->options().working == DType::bf16) {
+    for (float& v : own_noise_) v = round_bf16(v);
+  }
+  for (std::size_t b = 1; b < samples_.size(); ++b) {
+    std::copy_n(own_noise_.begin(), numbers,
+                own_noise_.begin() + static_cast<std::ptrdiff_t>(b * numbers));
+  }
 }
 
 Status PolicyCore::prepare(const Observation& observation, std::size_t index) noexcept {
@@ -133,8 +151,10 @@ void PolicyCore::warm_up(double flops) {
 }
 
 Status PolicyCore::fill_noise(const InferOptions& options) noexcept {
-  if (options.noise.empty()) {
-    fill_gaussian(options.seed, 0, noise_);
+  if (options.noise.empty() && !options.seed && own_noise_.size() == noise_.size()) {
+    std::copy(own_noise_.begin(), own_noise_.end(), noise_.begin());
+  } else if (options.noise.empty()) {
+    fill_gaussian(options.seed.value_or(0), 0, noise_);
   } else if (options.noise.size() != noise_.size()) {
     return Status("noise: batch x horizon x model width numbers are wanted");
   } else {
@@ -175,13 +195,17 @@ Status PolicyCore::infer(std::span<const Observation> observations, const InferO
   if (Status status = fill_noise(options); !status.ok()) return status;
   input_.noise = noise_;
   input_.steps = options.steps > 0 ? options.steps : contract().steps;
-  input_.shift = contract().shift;
+  input_.shift = options.shift != 0 ? options.shift : contract().shift;
+  if (options.shift != 0 && contract().shift == 0) {
+    return Status("shift: this policy's time schedule has none; leave it 0");
+  }
   const std::size_t width = static_cast<std::size_t>(dims_.action);
   if (options.pinned.size() % width != 0 ||
       options.pinned.size() > width * static_cast<std::size_t>(dims_.horizon)) {
     return Status("pinned: whole rows of the model's action width are wanted, at most the horizon");
   }
   input_.pinned = options.pinned;
+  input_.pin_rule = options.pin_rule;
   const double preprocess = seconds_since(start);
   if (Status status = parts_.model->run(input_, runner_, chunk_); !status.ok()) return status;
   const auto model_done = Clock::now();

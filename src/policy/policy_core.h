@@ -62,6 +62,7 @@ class PolicyCore {
   Status encode_text(Sample& sample) noexcept;
   Status finish(std::size_t index, Chunk& chunk) noexcept;
   double work(int cameras, int tokens) const;
+  void draw_own_noise(std::uint32_t seed);
   Status fill_noise(const InferOptions& options) noexcept;
 
   PolicyParts parts_;
@@ -70,6 +71,7 @@ class PolicyCore {
   std::vector<Sample> samples_;
   ModelInput input_;
   std::vector<float> noise_, chunk_;
+  std::vector<float> own_noise_;  // of the checkpoint's evaluation; empty: it has none
 };
 
 }  // namespace tendon

@@ -134,7 +134,11 @@ struct PromptRules {
   bool state_in_prompt() const;
 };
 
-enum class TimeSchedule : std::uint8_t { exact, bf16 };
+enum class TimeSchedule : std::uint8_t {
+  exact,    // as the original code counts, in fp32
+  bf16,     // rounded to bf16 at every step
+  divided,  // 1 - k / steps in fp64, as LeRobot's ports count
+};
 enum class RopeTable : std::uint8_t { f32, bf16 };
 
 struct Contract {

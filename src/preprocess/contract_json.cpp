@@ -35,7 +35,8 @@ TENDON_NAMES(GripperMap, {GripperMap::none, "none"}, {GripperMap::aloha, "aloha"
 TENDON_NAMES(Cleaning, {Cleaning::none, "none"}, {Cleaning::strip_underscore, "strip_underscore"},
              {Cleaning::html_collapse, "html_collapse"})
 TENDON_NAMES(Precision, {Precision::f32, "f32"}, {Precision::f64, "f64"})
-TENDON_NAMES(TimeSchedule, {TimeSchedule::exact, "exact"}, {TimeSchedule::bf16, "bf16"})
+TENDON_NAMES(TimeSchedule, {TimeSchedule::exact, "exact"}, {TimeSchedule::bf16, "bf16"},
+             {TimeSchedule::divided, "divided"})
 TENDON_NAMES(RopeTable, {RopeTable::f32, "f32"}, {RopeTable::bf16, "bf16"})
 #undef TENDON_NAMES
 

@@ -186,6 +186,18 @@ void refuse_memory(const ordered_json& config) {
   }
 }
 
+// Guidance pulls a chunk towards the last one while it is denoised. It is an option of whoever
+// schedules chunks there, saved with the weights; here decided rows are pinned instead.
+void refuse_guidance(const ordered_json& config) {
+  const ordered_json* rtc = member(config, "rtc_config");
+  if (rtc == nullptr || !rtc->is_object()) return;
+  const ordered_json* enabled = member(*rtc, "enabled");
+  const bool on = enabled != nullptr && enabled->is_boolean() && enabled->get<bool>();
+  require(!on || text(*rtc, "mode") == "trained",
+          "config.json: rtc_config asks for guided real-time chunking, which is not computed here; "
+          "set its \"enabled\" to false and pin decided rows instead");
+}
+
 void read_common(const ordered_json& config, const ordered_json& preprocessor, Contract& c) {
   c.returned_dims = feature_width(config, "output_features", "action");
   c.state = normalisation(config, preprocessor, "STATE", "observation.state");
@@ -196,12 +208,14 @@ void read_common(const ordered_json& config, const ordered_json& preprocessor, C
 
 Contract pi_contract(const ordered_json& config, const ordered_json& preprocessor) {
   refuse_memory(config);
+  refuse_guidance(config);
   Contract c;
   c.model = text(config, "type");
   const bool state_token = c.model == "pi0";
   c.horizon = whole(config, "chunk_size", 50);
   c.execute_rows = std::min(whole(config, "n_action_steps", c.horizon), c.horizon);
   c.steps = whole(config, "num_inference_steps", whole(config, "num_steps", 10));
+  c.schedule = TimeSchedule::divided;
   c.action_dim = whole(config, "max_action_dim", 32);
   c.state_width = whole(config, "max_state_dim", 32);
   c.state_dim = feature_width(config, "input_features", "observation.state");

@@ -143,6 +143,7 @@ TEST_F(ContractSource, lerobot_fine_tune) {
   const Contract c = resolve_contract(folder_, {"", "pi05"});
   EXPECT_EQ(c.horizon, 50);
   EXPECT_EQ(c.execute_rows, 10);
+  EXPECT_EQ(c.schedule, TimeSchedule::divided);
   EXPECT_EQ(c.state_dim, 8);
   EXPECT_EQ(c.returned_dims, 7);
   EXPECT_EQ(c.state.scaling, Scaling::mean_std) << "the processor's map is what ran";
@@ -236,6 +237,25 @@ TEST_F(ContractSource, lerobot_fastwam) {
   EXPECT_EQ(c.robot_rules.grippers, std::vector<int>{6});
   EXPECT_EQ(c.state.clamp, 0) << "FastwamTrap31: LeRobot does not clamp";
   EXPECT_EQ(c.noise_seed, 42);
+}
+
+// LeRobot's guidance is c == err, not a Jacobian; here neither is computed, and neither is ignored.
+TEST_F(ContractSource, TrapT42_guidance_is_refused) {
+  auto config = lerobot_config();
+  const auto load = [&] { return contract_from_lerobot(config, nullptr, {}); };
+  config["rtc_config"] = nullptr;
+  EXPECT_NO_THROW(load());
+  config["rtc_config"] = {{"enabled", false}, {"max_guidance_weight", 10.0}};
+  EXPECT_NO_THROW(load());
+  config["rtc_config"]["enabled"] = true;
+  try {
+    load();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("rtc_config"), std::string::npos) << e.what();
+  }
+  config["rtc_config"]["mode"] = "trained";
+  EXPECT_NO_THROW(load());
 }
 
 TEST_F(ContractSource, open_questions_are_refused) {

@@ -107,6 +107,16 @@ TEST(Contract, LingbotTrap32_two_layouts) {
   }
 }
 
+// Its sampler's own default is 20: every evaluation passes 10.
+TEST(Contract, FastwamTrap27_ten_steps) {
+  for (const char* name : {"fastwam_libero", "fastwam_robotwin"}) {
+    const Contract& c = builtin_contract(name);
+    EXPECT_EQ(c.steps, 10) << name;
+    EXPECT_EQ(c.shift, 5) << name;
+    EXPECT_EQ(c.prompt.capacity, 128) << name << ": FastwamTrap04";
+  }
+}
+
 TEST(Contract, FastwamTrap32_modes_are_the_robots) {
   const Contract &libero = builtin_contract("fastwam_libero"),
                  &robotwin = builtin_contract("fastwam_robotwin");

@@ -20,7 +20,7 @@ class Scripted {
   Status operator()(const Observation& seen, const InferOptions& options, Chunk& chunk) {
     ++calls;
     last = seen;
-    last_seed = options.seed;
+    last_seed = *options.seed;
     const Image& base = seen.cameras[0].image;
     brightness = std::accumulate(base.data, base.data + 3 * base.width * base.height, 0);
     const Episode::Cube& cube = episode_.cubes[episode_.target];

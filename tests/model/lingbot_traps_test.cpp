@@ -363,6 +363,21 @@ TEST(LingBotActivations, Trap39_exact_gelu_in_the_merger) {
   }
 }
 
+// Two recorded cases that differ in the second camera are the recorded answer to it.
+TEST_F(LingBotTrap, AnswersACameraAsRecorded) {
+  const RecordedCase masked("lingbot_vla_tiny", "masked");
+  const auto answer = [](std::vector<float> a, std::span<const float> b) {
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+    return a;
+  };
+  const std::vector<float> recorded =
+      answer(masked.expected("chunk").values, base.expected("chunk").values);
+  const std::vector<float> ours =
+      answer(Session(masked).run(masked.call), Session(base).run(base.call));
+  EXPECT_GT(*std::max_element(recorded.begin(), recorded.end()), 1e-2);
+  EXPECT_LE(largest_difference(ours, recorded), 2e-5);
+}
+
 // Trap 27 among them: the last noise entry is of a padded dimension.
 TEST_F(LingBotTrap, Trap27_every_input_matters) {
   Session session(base);

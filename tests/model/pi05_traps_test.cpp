@@ -5,7 +5,7 @@
 //   layouts     T22 T23 (layouts_test.cpp)
 //   policy      T27 and wrong inputs (tests/policy)
 //   preprocess  T24-T35 (beside the sources, and as refusals in tests/policy)
-//   T42         guidance is computed outside the model: it belongs to whoever schedules chunks
+//   T42         guidance is not offered: contracts that ask for it are refused (preprocess)
 #include <cmath>
 
 #include "base/half.h"
@@ -271,6 +271,30 @@ TEST(PiTables, TrapT11_recorded_times) {
     std::vector<float> ours = session.buffer("times");
     ours.resize(times.values.size());
     EXPECT_EQ(ours, times.values) << n;
+  }
+}
+
+// LeRobot's loop: 1 + k * (-1 / n) in fp64, rounded once.
+TEST(PiTables, LeRobotCountsTimesByDivision) {
+  const RecordedCase c("pi05_cases", "a_two_cameras");
+  ModelOptions options = c.options();
+  options.divided_schedule = true;
+  options.max_steps = 50;
+  Session session(c, options);
+  const std::vector<float> accumulated = Session(c).run(c.call);
+  for (int n : {7, 10, 49}) {
+    ModelInput input = c.call.input;
+    input.steps = n;
+    const std::vector<float> chunk = session.run(input);
+    const std::vector<float> t = session.buffer("times");
+    for (int k = 0; k < n; ++k) {
+      EXPECT_EQ(t[static_cast<std::size_t>(k)], static_cast<float>(1.0 + k * (-1.0 / n)));
+    }
+    // A time moves by 1.2e-7 at most, the fastest feature turns 1571 times as far.
+    if (n == 10) {
+      EXPECT_NE(chunk, accumulated);
+      EXPECT_LE(largest_difference(chunk, accumulated), 1e-3);
+    }
   }
 }
 

@@ -136,6 +136,8 @@ TEST(FastWamSavings, ChangeNothing) {
   EXPECT_EQ(without({.trim_last_layer = false}), 0);
   EXPECT_EQ(without({.tabulate_time = false}), 0);
   EXPECT_LE(without({.drop_masked = false}), 1e-6);
+  EXPECT_LE(without({.drop_masked = false, .trim_last_layer = false, .tabulate_time = false}),
+            1e-6);
 }
 
 // Text keys are made again only for other text.

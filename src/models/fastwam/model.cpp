@@ -53,6 +53,8 @@ FastWamModel::FastWamModel(const Config& config, const ModelOptions& options,
                   .pins = PinRule::renoised,
                   .more_pins = kOtherPins},
                  options) {
+  require(!options.divided_schedule,
+          "this family's times are not counted by division: its schedule is exact or bf16");
   require(options.batch == 1,
           "this family runs one sample at a time: load it with a batch of 1, not {}",
           options.batch);

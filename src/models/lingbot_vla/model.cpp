@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace tendon::lingbot_vla {
 
 std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
@@ -34,6 +36,8 @@ LingBotModel::LingBotModel(const Config& config, const ModelOptions& options,
                   .pins = PinRule::clamped,
                   .more_pins = {}},
                  options) {
+  require(!options.divided_schedule,
+          "this family's times are not counted by division: its schedule is exact or bf16");
   const auto batch = static_cast<std::size_t>(options.batch);
   positions_.resize(batch * static_cast<std::size_t>(config.suffix()));
   state_values_.resize(batch * static_cast<std::size_t>(config.state_dim));

@@ -1,26 +1,15 @@
 #include "models/pi05/jax_layout.h"
 
 #include <algorithm>
-#include <map>
 #include <vector>
 
-#include "base/error.h"
-#include "base/text.h"
 #include "models/pi05/names.h"
+#include "weights/stacked_layout.h"
 
 namespace tendon::pi05 {
 namespace {
 
-// Of each layer, or of the one tensor where not stacked: entries that are selected, the order of
-// the dimensions that are left, and how many of them, reordered, make the rows of the published
-// matrix.
-struct Leaf {
-  std::string name, published;  // "#": the layer's number
-  std::vector<std::int64_t> select;
-  std::vector<int> order;
-  int row_dimensions = 0;  // 0: a vector; -1: the shape as it is
-  bool stacked = true;
-};
+using Leaf = StackedLeaf;
 
 const std::string kEncoder = "PaliGemma/img/Transformer/encoderblock/";
 const std::string kLayers = "PaliGemma/llm/layers/";
@@ -119,66 +108,18 @@ const std::vector<Leaf>& leaves() {
   return all;
 }
 
-Shape published_shape(const Leaf& leaf, const Shape& view) {
-  if (leaf.row_dimensions < 0) return view;
-  Shape shape;
-  if (leaf.row_dimensions == 0) {
-    shape.push_back(view.numel());
-    return shape;
-  }
-  std::int64_t rows = 1;
-  for (int i = 0; i < leaf.row_dimensions; ++i) rows *= view[i];
-  shape.push_back(rows);
-  shape.push_back(rows ? view.numel() / rows : 0);
-  return shape;
-}
-
-void define(Checkpoint& checkpoint, const Leaf& leaf, const std::string& stored,
-            const Shape& shape) {
-  const int extra = static_cast<int>(leaf.select.size()) + (leaf.stacked ? 1 : 0);
-  require(shape.rank() == extra + static_cast<int>(leaf.order.size()),
-          "{}: leaf '{}' {} should have {} dimensions", checkpoint.origin(), stored, shape.str(),
-          extra + static_cast<int>(leaf.order.size()));
-  const std::int64_t layers = leaf.stacked ? shape[0] : 1;
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    TensorView view(shape);
-    if (leaf.stacked) view = view.select(0, layer);
-    for (const std::int64_t index : leaf.select) view = view.select(0, index);
-    view = view.permute(leaf.order);
-    std::string name = leaf.published;
-    if (leaf.stacked) name.replace(name.find('#'), 1, std::to_string(layer));
-    checkpoint.define(std::move(name), stored, view, published_shape(leaf, view.shape()));
-  }
-}
-
 }  // namespace
 
-std::string jax_leaf(std::string_view name) {
-  std::string leaf(name);
-  std::replace(leaf.begin(), leaf.end(), '.', '/');
-  if (leaf.rfind("params/", 0) == 0) leaf.erase(0, 7);
-  if (leaf.size() > 6 && leaf.compare(leaf.size() - 6, 6, "/value") == 0)
-    leaf.resize(leaf.size() - 6);
-  return leaf;
-}
-
-std::string published_name(std::string_view name) {
-  const std::string leaf = jax_leaf(name);
-  for (const Leaf& l : leaves()) {
-    if (l.name == leaf && !l.stacked) return l.published;
-  }
-  return {};
+std::string published_name(std::string_view stored) {
+  return tendon::published_name(leaves(), stored);
 }
 
 void define_from_jax(Checkpoint& checkpoint) {
-  std::map<std::string, std::string> stored;  // leaf -> the checkpoint's name
-  for (const auto& t : checkpoint.tensors()) stored.emplace(jax_leaf(t->name), t->name);
-  if (!stored.count("PaliGemma/llm/embedder/input_embedding")) return;
-  for (const Leaf& leaf : leaves()) {
-    const auto at = stored.find(leaf.name);
-    if (at == stored.end()) continue;  // the model names what it misses
-    define(checkpoint, leaf, at->second, checkpoint.find(at->second)->shape);
-  }
+  const auto& all = checkpoint.tensors();
+  const bool tree = std::any_of(all.begin(), all.end(), [](const auto& t) {
+    return leaf_name(t->name) == "PaliGemma/llm/embedder/input_embedding";
+  });
+  if (tree) define_published(leaves(), checkpoint);
 }
 
 }  // namespace tendon::pi05

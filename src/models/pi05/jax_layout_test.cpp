@@ -12,6 +12,7 @@
 #include "tendon/error.h"
 #include "weights/safetensors_header.h"
 #include "weights/scope.h"
+#include "weights/stacked_layout.h"
 #include "weights/synthetic.h"
 
 namespace tendon::pi05 {
@@ -270,7 +271,7 @@ TEST_P(JaxLayout, GivesThePublishedTensors) {
 INSTANTIATE_TEST_SUITE_P(Families, JaxLayout, ::testing::Bool());
 
 TEST(JaxLayoutNames, SpellingsAreOne) {
-  EXPECT_EQ(jax_leaf("params.PaliGemma.img.head.kernel.value"), "PaliGemma/img/head/kernel");
+  EXPECT_EQ(leaf_name("params.PaliGemma.img.head.kernel.value"), "PaliGemma/img/head/kernel");
   EXPECT_EQ(published_name("params/time_mlp_in/kernel"), "time_mlp_in.weight");
   EXPECT_EQ(published_name("PaliGemma/img/head/bias/value"), names::kProjector + ".bias");
   EXPECT_EQ(published_name("PaliGemma/llm/layers/attn/kv_einsum_1/w/value"), "");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "base/half.h"
 
 namespace tendon::pi05 {
@@ -47,6 +48,8 @@ Pi05Model::Pi05Model(const Config& config, const ModelOptions& options, Checkpoi
                   .pins = config.adaptive ? PinRule::conditioned : PinRule::clamped,
                   .more_pins = {}},
                  options) {
+  require(!options.bf16_schedule,
+          "this family's times are never rounded: its schedule is exact or divided");
   const auto batch = static_cast<std::size_t>(options_.batch);
   positions_.resize(batch * static_cast<std::size_t>(config_.horizon));
   state_values_.resize(batch * static_cast<std::size_t>(config_.action_dim));
