@@ -3,6 +3,8 @@ BUILD ?= build
 BUILD_TYPE ?= Release
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
+PORT ?= 8000
 CUDA_ARCHITECTURES ?= 90a-real;110a-real
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 # Tests share the cores: a thread that waits must not spin.
@@ -12,15 +14,16 @@ export OMP_WAIT_POLICY ?= passive
 configure = cmake -S . -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G Ninja)
 compile = cmake --build $(1) -j $(JOBS)
 
-.PHONY: help deps build demo test asan tsan cuda bundle bench format check fuzz clean
+.PHONY: help deps build demo serve soak test asan tsan cuda bundle bench format check fuzz clean
 
 help:
 	@echo "make demo    install, build, check one recorded case, run a small policy on pictures"
 	@echo "make test    install, build, run all tests"
-	@echo "also: deps build asan tsan cuda bundle bench format check fuzz clean"
+	@echo "make serve   install, build, serve a small policy on PORT=8000 until Ctrl-C"
+	@echo "also: deps build soak asan tsan cuda bundle bench format check fuzz clean"
 
 deps:
-	tools/install_deps.sh build test sim bindings fuzz format
+	tools/install_deps.sh build test sim bindings client browser fuzz format
 
 build:
 	tools/install_deps.sh build sim
@@ -31,8 +34,20 @@ build:
 demo: build
 	tools/demo.sh $(BUILD)
 
+serve: build
+	tools/install_deps.sh serve client
+	tools/serve.sh $(BUILD) $(PORT)
+
+# Mixed load on the server for SOAK_SECONDS, after which its memory must not have grown.
+soak:
+	tools/install_deps.sh build test
+	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
+	$(call compile,$(BUILD)) --target tendon serve_soak
+	$(BUILD)/bin/serve_soak --tendon $(BUILD)/bin/tendon --work $(BUILD)/soak \
+	  --seconds $(SOAK_SECONDS)
+
 test:
-	tools/install_deps.sh build test sim bindings
+	tools/install_deps.sh build test sim bindings client browser
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
 	$(call compile,$(BUILD))
 	ctest --test-dir $(BUILD) --output-on-failure
@@ -48,7 +63,7 @@ asan:
 tsan:
 	tools/install_deps.sh build test
 	cmake --preset tsan
-	$(call compile,build-tsan) --target test_base test_runtime
+	$(call compile,build-tsan) --target test_base test_runtime test_server
 	ctest --preset tsan
 
 # Compiles for the architectures of CUDA_ARCHITECTURES; needs nvcc, no GPU.

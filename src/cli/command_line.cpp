@@ -10,8 +10,8 @@
 namespace tendon::cli {
 namespace {
 
-constexpr AddCommand kCommands[] = {add_run,   add_synth, add_convert, add_inspect,   add_check,
-                                    add_bench, add_models, add_contracts, add_rollout};
+constexpr AddCommand kCommands[] = {add_run,   add_synth,  add_convert,   add_inspect, add_check,
+                                    add_bench, add_models, add_contracts, add_rollout, add_serve};
 
 }  // namespace
 

@@ -8,8 +8,11 @@
 namespace tendon::cli {
 
 void add_load_flags(CLI::App& command, LoadFlags& flags) {
-  LoadOptions& o = flags.options;
   command.add_option("MODEL", flags.model, "checkpoint folder or .safetensors file")->required();
+  add_load_options(command, flags.options);
+}
+
+void add_load_options(CLI::App& command, LoadOptions& o) {
   command.add_option("--device", o.device, "cpu, cuda, cuda:N or reference");
   command.add_option("--dtype", o.dtype, "f32 or bf16; absent: the checkpoint's")
       ->check(CLI::IsMember({"f32", "bf16"}));

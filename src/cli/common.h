@@ -16,6 +16,8 @@ struct LoadFlags {
 
 // The positional MODEL and --device, --dtype, --contract, --tokenizer, --statistics, ...
 void add_load_flags(CLI::App& command, LoadFlags& flags);
+// The same without MODEL.
+void add_load_options(CLI::App& command, LoadOptions& options);
 
 // Shows progress on standard error where that is a terminal.
 Policy load_with_progress(const LoadFlags& flags);
