@@ -42,23 +42,38 @@ void limit_scores(const AttentionTile& t, std::int64_t panel) {
   }
 }
 
+// What was summed before is to be multiplied by this, for the W lanes of each vector.
+struct Factors {
+  F v[kVectors];
+};
+
 // Scores to weights, 1 for the greatest so far, 1.8e-35 for those that are not seen; peak and total
-// of W lanes move on. What was summed before is to be multiplied by the result.
-TENDON_INLINE F weigh(float* scores, std::int64_t keys, float* peak, float* total) {
-  const F old = load(peak);
-  F top = old;
-  for (std::int64_t key = 0; key < keys; ++key) top = larger(load(scores + key * kColumns), top);
-  const F base = top == splat(kNoScore) ? F{} : top;  // -inf - -inf is no number
-  const F factor = exponential_below_zero(old - base);
-  F s = load(total) * factor;
+// of a panel's lanes move on. Its vectors go side by side: each alone waits for its own sums.
+TENDON_INLINE Factors weigh(float* scores, std::int64_t keys, float* peak, float* total) {
+  F top[kVectors], base[kVectors], sum[kVectors];
+  Factors factors;
+  for (int j = 0; j < kVectors; ++j) top[j] = load(peak + j * W);
   for (std::int64_t key = 0; key < keys; ++key) {
-    const F e = exponential_below_zero(load(scores + key * kColumns) - base);
-    store(scores + key * kColumns, e);
-    s += e;
+    for (int j = 0; j < kVectors; ++j) {
+      top[j] = larger(load(scores + key * kColumns + j * W), top[j]);
+    }
   }
-  store(peak, top);
-  store(total, s);
-  return factor;
+  for (int j = 0; j < kVectors; ++j) {
+    base[j] = top[j] == splat(kNoScore) ? F{} : top[j];  // -inf - -inf is no number
+    factors.v[j] = exponential_below_zero(load(peak + j * W) - base[j]);
+    sum[j] = load(total + j * W) * factors.v[j];
+    store(peak + j * W, top[j]);
+  }
+  for (std::int64_t key = 0; key < keys; ++key) {
+    for (int j = 0; j < kVectors; ++j) {
+      float* at = scores + key * kColumns + j * W;
+      const F e = exponential_below_zero(load(at) - base[j]);
+      store(at, e);
+      sum[j] += e;
+    }
+  }
+  for (int j = 0; j < kVectors; ++j) store(total + j * W, sum[j]);
+  return factors;
 }
 
 void attend(const AttentionTile& t) {
@@ -68,15 +83,12 @@ void attend(const AttentionTile& t) {
                     {t.q + panel * area, t.scores, kColumns, t.head_width, true}, t.keys);
     if (t.key_bias || t.lane_bias) bias_scores(t, panel);
     if (t.limit) limit_scores(t, panel);
-    F factor[kVectors];
-    for (int j = 0; j < kVectors; ++j) {
-      const std::int64_t lane = panel * kColumns + j * W;
-      factor[j] = weigh(t.scores + j * W, t.keys, t.peak + lane, t.total + lane);
-    }
+    const std::int64_t lane = panel * kColumns;
+    const Factors factors = weigh(t.scores, t.keys, t.peak + lane, t.total + lane);
     float* sum_panel = t.sum + panel * area;
     for (std::int64_t d = 0; d < area; d += kColumns) {
       for (int j = 0; j < kVectors; ++j) {
-        store(sum_panel + d + j * W, load(sum_panel + d + j * W) * factor[j]);
+        store(sum_panel + d + j * W, load(sum_panel + d + j * W) * factors.v[j]);
       }
     }
     multiply_column(t.v, 1, Grouped{t.v_row}, {t.scores, sum_panel, kColumns, t.keys, false},

@@ -18,6 +18,8 @@ struct Piece {
   std::int64_t keys(std::int64_t b) const { return length ? length[b] : k.shape()[1]; }
 };
 
+constexpr std::int64_t kMostColumns = 32;  // of a panel
+
 // Splitting the keys of a task further gains nothing: it is under 10 us of work, or many threads.
 constexpr int kMostKeyParts = 16;
 
@@ -63,6 +65,8 @@ class Attention : public Step {
     return (t.b * q_.shape()[1] + query_of(row)) * q_.shape()[2] + head_of(t, row);
   }
 
+  bool together(const View& v) const { return v.dense() && group_ == v.shape()[2]; }
+
   View q_, score_bias_, out_;
   std::array<Piece, 2> pieces_;
   std::size_t last_;  // the piece that `visible` restricts
@@ -71,7 +75,8 @@ class Attention : public Step {
   const Kernels* kernels_;
   int threads_;
   std::int64_t group_, width_, pitch_, lanes_;
-  std::int64_t row_parts_ = 1;  // of the queries of a key head
+  bool q_together_, out_together_;  // neighbouring lanes are neighbouring rows
+  std::int64_t row_parts_ = 1;      // of the queries of a key head
   int key_parts_ = 1;
   std::vector<Work> work_;             // of each thread
   std::vector<AttentionPart> states_;  // of each thread; of each task where keys are split
@@ -94,8 +99,11 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   }
   width_ = q_.width();
   pitch_ = (width_ + 15) / 16 * 16 + 16;  // rows of a tile in different sets of L1
+  if (width_ == 16) pitch_ = 16;          // a line each: they are
   const std::int64_t key_heads = pieces_[0].k.shape()[2];
   group_ = q_.shape()[2] / key_heads;
+  q_together_ = pitch_ == width_ && together(q_);
+  out_together_ = pitch_ == width_ && together(out_);
   threads_ = planner.threads(4.0 * static_cast<double>(q_.rows() * width_) * keys);
   split_work(q_.shape()[0] * key_heads);
   const std::int64_t tasks = q_.shape()[0] * key_heads * row_parts_ * key_parts_;
@@ -141,25 +149,26 @@ Work Attention::make_work(Planner& planner) const {
 void Attention::load_queries(const Task& t, const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
   for (std::int64_t panel = 0; panel < t.rows; panel += columns) {
-    for (std::int64_t lane = 0; lane < columns; ++lane) {
-      float* to = w.rows + lane * pitch_;
-      if (panel + lane < t.rows) {
-        kernels_->load(q_.dtype(), q_.row(place(t, panel + lane)), width_, to);
-        kernels_->scale(to, scale_, width_);
-      } else {
-        std::fill_n(to, width_, 0.0f);
+    const std::int64_t count = std::min(columns, t.rows - panel);
+    if (q_together_) {
+      kernels_->load(q_.dtype(), q_.row(place(t, panel)), count * width_, w.rows);
+    } else {
+      for (std::int64_t lane = 0; lane < count; ++lane) {
+        kernels_->load(q_.dtype(), q_.row(place(t, panel + lane)), width_, w.rows + lane * pitch_);
       }
     }
+    std::fill_n(w.rows + count * pitch_, (columns - count) * pitch_, 0.0f);
     kernels_->to_lanes(w.rows, pitch_, width_, w.q + panel * width_);
+    kernels_->scale(w.q + panel * width_, scale_, columns * width_);
   }
 }
 
 void Attention::widen(const View& from, const Task& t, Range keys, float* to) const noexcept {
   const auto element = static_cast<std::int64_t>(size_of(from.dtype()));
-  const std::byte* head = from.data() + (t.b * from.stride(0) + t.head * from.stride(2)) * element;
-  for (std::int64_t key = keys.begin; key < keys.end; ++key, to += pitch_) {
-    kernels_->load(from.dtype(), head + key * from.stride(1) * element, width_, to);
-  }
+  const std::int64_t at =
+      t.b * from.stride(0) + t.head * from.stride(2) + keys.begin * from.stride(1);
+  kernels_->load_rows({from.dtype(), from.data() + at * element, from.stride(1) * element,
+                       keys.end - keys.begin, width_, pitch_, to});
 }
 
 // Fills limit with what each lane sees of the keys of a tile; false where no lane sees any.
@@ -206,12 +215,24 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
 void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPart& state,
                             const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
-  kernels_->from_lanes(state.sum + panel * width_, width_, pitch_, w.rows);
-  for (std::int64_t lane = panel; lane < std::min(t.rows, panel + columns); ++lane) {
-    float* row = w.rows + (lane - panel) * pitch_;
+  float* sum = state.sum + panel * width_;
+  float share[kMostColumns];
+  for (std::int64_t i = 0; i < columns; ++i) {
     // A lane that saw a key has a weight of 1 among the others.
-    kernels_->scale(row, state.total[lane] > 0.5f ? 1.0f / state.total[lane] : 0.0f, width_);
-    kernels_->store(out_.dtype(), row, width_, out_.row(place(t, lane)));
+    const float total = state.total[panel + i];
+    share[i] = total > 0.5f ? 1.0f / total : 0.0f;
+  }
+  for (std::int64_t d = 0; d < width_; ++d) {
+    for (std::int64_t i = 0; i < columns; ++i) sum[d * columns + i] *= share[i];
+  }
+  kernels_->from_lanes(sum, width_, pitch_, w.rows);
+  const std::int64_t count = std::min(columns, t.rows - panel);
+  if (out_together_) {
+    kernels_->store(out_.dtype(), w.rows, count * width_, out_.row(place(t, panel)));
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    kernels_->store(out_.dtype(), w.rows + i * pitch_, width_, out_.row(place(t, panel + i)));
   }
 }
 

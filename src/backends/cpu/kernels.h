@@ -47,6 +47,14 @@ struct NormRow {
   bool centred = false;
 };
 
+// Rows of f32, bf16 or f16, `row_bytes` apart, to fp32 rows `pitch` apart.
+struct RowLoad {
+  DType from = DType::f32;
+  const void* x = nullptr;
+  std::int64_t row_bytes = 0, rows = 0, width = 0, pitch = 0;
+  float* out = nullptr;
+};
+
 // One tile of attention: `lanes` (a multiple of panel_columns) query rows that share a key head,
 // against `keys` keys. State between tiles: peak, total [lanes], sum [Dh][panel_columns] a panel.
 struct AttentionTile {
@@ -76,6 +84,8 @@ struct Kernels {
   // Conversion from and to f32, bf16, f16.
   void (*load)(DType from, const void* src, std::int64_t n, float* dst);
   void (*store)(DType to, const float* src, std::int64_t n, void* dst);
+
+  void (*load_rows)(const RowLoad& rows);
 
   void (*activate)(Act act, float* x, std::int64_t n);                         // in place
   void (*add)(float* x, const float* y, std::int64_t n);                       // x += y

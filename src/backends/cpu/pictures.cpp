@@ -43,6 +43,13 @@ class SpaceToDepth : public Step {
  private:
   void gather(const Pixel& p, float* row, float* pixel) const noexcept {
     const std::int64_t channels = x_.width();
+    if (!channel_major_ && x_.dense()) {  // the pixels of a block's row lie side by side
+      for (std::int64_t dy = 0; dy < block_; ++dy) {
+        const std::byte* from = x_.row(row_of(x_, p.b, p.y * block_ + dy, p.x * block_));
+        kernels_->load(x_.dtype(), from, block_ * channels, row + dy * block_ * channels);
+      }
+      return;
+    }
     for (std::int64_t dy = 0; dy < block_; ++dy) {
       for (std::int64_t dx = 0; dx < block_; ++dx) {
         const std::byte* from = x_.row(row_of(x_, p.b, p.y * block_ + dy, p.x * block_ + dx));

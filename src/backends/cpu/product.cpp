@@ -13,8 +13,11 @@ constexpr std::int64_t kOwnFloats = 1 << 16, kOwnWeightBytes = 4 << 20, kLeastOw
 constexpr std::int64_t kSharedFloats = 1 << 20;
 constexpr std::int64_t kTaskColumns = 128;  // 128 columns x 512 of K: 128 KB of bf16, in L2
 constexpr std::int64_t kTaskRows = 512;
-// Up to here transposing x costs more than reading its rows side by side.
-constexpr std::int64_t kRowsAsTheyAre = 24;
+// Up to here transposing x costs more than reading its rows side by side: few rows, or rows that
+// lie close together in the caches.
+constexpr std::int64_t kRowsAsTheyAre = 24, kShortRows = 1024, kShortRowsFloats = 1 << 18;
+// Of a task: 2.5 us, so that taking it and calling the kernels is little beside it.
+constexpr std::int64_t kTaskWork = 250'000;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -57,7 +60,8 @@ Product::Product(Planner& planner, ProductSpec spec)
   const double work = 2.0 * static_cast<double>(m * n * k * sides);
   threads_ = planner.threads(work);
   group_ = std::max<std::int64_t>(1, even(m, kernels_->rows(s_.weight.type)));
-  reads_ = s_.source || m > kRowsAsTheyAre                       ? Reads::groups
+  const bool near = m <= kRowsAsTheyAre || (k <= kShortRows && m * k <= kShortRowsFloats);
+  reads_ = s_.source || !near                                    ? Reads::groups
            : s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 ? Reads::in_place
                                                                  : Reads::rows;
   a_row_ = reads_ == Reads::in_place ? s_.x.row_bytes() / 4 : reads_ == Reads::rows ? k + 16 : 0;
@@ -86,7 +90,8 @@ void Product::plan_blocks() {
     task_panels_ = even(panels, most);
     task_rows_ = own_blocks_ ? block_rows_ : std::min(block_rows_, kTaskRows);
   } else {
-    const std::int64_t wanted = 4 * threads_;
+    const std::int64_t work = 2 * m * k * panels * kernels_->panel_columns;
+    const std::int64_t wanted = std::clamp<std::int64_t>(work / kTaskWork, threads_, 4 * threads_);
     task_panels_ = std::min(most, std::max<std::int64_t>(1, panels / wanted));
     const std::int64_t across = ceil_div(panels, task_panels_);
     task_rows_ = std::min(block_rows_, kTaskRows);

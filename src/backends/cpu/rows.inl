@@ -57,6 +57,23 @@ void store_row(DType to, const float* src, std::int64_t n, void* dst) {
   }
 }
 
+template <class Load>
+TENDON_INLINE void load_each_row(const RowLoad& r, Load load) {
+  const auto* x = static_cast<const std::byte*>(r.x);
+  float* out = r.out;
+  for (std::int64_t i = 0; i < r.rows; ++i, x += r.row_bytes, out += r.pitch) load(x, out);
+}
+
+void load_rows(const RowLoad& r) {
+  if (r.from == DType::bf16) {
+    return load_each_row(r, [&](const std::byte* x, float* out) {
+      load_halves(reinterpret_cast<const std::uint16_t*>(x), r.width, out,
+                  [](H h) { return from_bf16(h); });
+    });
+  }
+  load_each_row(r, [&](const std::byte* x, float* out) { load_row(r.from, x, r.width, out); });
+}
+
 void activate_row(Act act, float* x, std::int64_t n) {
   using Index = std::int64_t;
   switch (act) {

@@ -8,6 +8,7 @@ constexpr Kernels kTable{
     .pair_rows = kPairRows,
     .load = load_row,
     .store = store_row,
+    .load_rows = load_rows,
     .activate = activate_row,
     .add = add_row,
     .multiply = multiply_row,
