@@ -15,10 +15,11 @@ namespace {
 // Filter of one axis, in both forms.
 struct Filter {
   int inputs = 0, outputs = 0, width = 0;
-  std::vector<std::int32_t> first, count, fixed;
+  std::vector<std::int32_t> first, count, fixed, high, low;
   std::vector<float> weight;  // f32, `width` per output
   resize_detail::Taps taps() const {
-    return {first.data(), count.data(), fixed.data(), outputs, width, inputs};
+    return {first.data(), count.data(), fixed.data(), high.data(),
+            low.data(),   outputs,      width,        inputs};
   }
 };
 
@@ -42,7 +43,7 @@ std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
   filter->inputs = inputs;
   filter->outputs = outputs;
   const double scale = std::max(static_cast<double>(inputs) / outputs, 1.0);
-  filter->width = (static_cast<int>(std::ceil(scale)) * 2 + 2) & ~1;
+  filter->width = (static_cast<int>(std::ceil(scale)) * 2 + 5) & ~3;
   filter->first.resize(outputs);
   filter->count.resize(outputs);
   filter->fixed.assign(static_cast<std::size_t>(outputs) * filter->width, 0);
@@ -63,6 +64,11 @@ std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
       filter->fixed[at] = static_cast<std::int32_t>(0.5 + w[j] * (1 << 22));
       filter->weight[at] = static_cast<float>(w[j]);
     }
+  }
+  for (std::size_t i = 0; i < filter->fixed.size(); i += 2) {
+    const std::int32_t a = filter->fixed[i], b = filter->fixed[i + 1];
+    filter->high.push_back(a >> 11 | b >> 11 << 16);
+    filter->low.push_back((a & 2047) | (b & 2047) << 16);
   }
   return filter;
 }
@@ -104,11 +110,11 @@ struct Resizer::State {
     filters.push_back(make_filter(inputs, outputs));
     return *filters.back();
   }
-  void columns(const std::uint8_t* in, const Filter& f, std::uint8_t* out) const {
+  void columns(const resize_detail::ColumnPass& pass, const Filter& f) const {
 #if defined(__x86_64__)
-    if (avx2) return resize_detail::columns_avx2(in, f.taps(), out);
+    if (avx2) return resize_detail::columns_avx2(pass, f.taps());
 #endif
-    resize_detail::columns(in, f.taps(), out);
+    resize_detail::columns(pass, f.taps());
   }
   void row(const std::uint8_t* in, std::ptrdiff_t stride, const Filter& f, int i, int bytes,
            std::uint8_t* out) const {
@@ -134,9 +140,7 @@ void Resizer::resize(const ImageView& in, int height, int width, std::uint8_t* o
   if (in.width != width) {
     const Filter& filter = state_->filter(in.width, width);
     state_->rows.resize(static_cast<std::size_t>(in.height) * bytes);
-    for (int y = 0; y < in.height; ++y) {
-      state_->columns(in.row(y), filter, state_->rows.data() + y * bytes);
-    }
+    state_->columns({in.data, in.stride, state_->rows.data(), bytes, in.height}, filter);
     narrow = {state_->rows.data(), in.height, width, bytes};
   }
   if (in.height == height) {

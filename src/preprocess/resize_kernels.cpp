@@ -15,19 +15,23 @@ std::uint8_t to_byte(std::int32_t sum) {
 
 }  // namespace
 
-void columns(const std::uint8_t* in, const Taps& taps, std::uint8_t* out) {
-  for (int i = 0; i < taps.outputs; ++i) {
-    const std::uint8_t* pixel = in + std::ptrdiff_t{taps.first[i]} * 3;
-    const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
-    std::int32_t r = kHalf, g = kHalf, b = kHalf;
-    for (int k = 0; k < taps.count[i]; ++k, pixel += 3) {
-      r += pixel[0] * weight[k];
-      g += pixel[1] * weight[k];
-      b += pixel[2] * weight[k];
+void columns(const ColumnPass& pass, const Taps& taps) {
+  for (int y = 0; y < pass.rows; ++y) {
+    const std::uint8_t* in = pass.in + y * pass.in_stride;
+    std::uint8_t* out = pass.out + y * pass.out_stride;
+    for (int i = 0; i < taps.outputs; ++i) {
+      const std::uint8_t* pixel = in + std::ptrdiff_t{taps.first[i]} * 3;
+      const std::int32_t* weight = taps.weight + std::ptrdiff_t{i} * taps.width;
+      std::int32_t r = kHalf, g = kHalf, b = kHalf;
+      for (int k = 0; k < taps.count[i]; ++k, pixel += 3) {
+        r += pixel[0] * weight[k];
+        g += pixel[1] * weight[k];
+        b += pixel[2] * weight[k];
+      }
+      out[3 * i] = to_byte(r);
+      out[3 * i + 1] = to_byte(g);
+      out[3 * i + 2] = to_byte(b);
     }
-    out[3 * i] = to_byte(r);
-    out[3 * i + 1] = to_byte(g);
-    out[3 * i + 2] = to_byte(b);
   }
 }
 

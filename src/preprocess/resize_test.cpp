@@ -187,10 +187,16 @@ TEST(Resize, kernels_of_every_instruction_set_agree) {
         count[i] = std::min(taps - 1, n - first[i]);
         for (int k = 0; k < count[i]; ++k) weight[i * taps + k] = (1 << 22) / count[i] + k;
       }
-      const resize_detail::Taps t{first.data(), count.data(), weight.data(), m, taps, n};
-      std::vector<std::uint8_t> a(m * 3), b(m * 3);
-      resize_detail::columns(bytes.data(), t, a.data());
-      resize_detail::columns_avx2(bytes.data(), t, b.data());
+      std::vector<std::int32_t> high, low;
+      for (std::size_t i = 0; i < weight.size(); i += 2) {
+        high.push_back(weight[i] >> 11 | weight[i + 1] >> 11 << 16);
+        low.push_back((weight[i] & 2047) | (weight[i + 1] & 2047) << 16);
+      }
+      const resize_detail::Taps t{
+          first.data(), count.data(), weight.data(), high.data(), low.data(), m, taps, n};
+      std::vector<std::uint8_t> a(n * m * 3), b(n * m * 3);
+      resize_detail::columns({bytes.data(), n * 3, a.data(), m * 3, n}, t);
+      resize_detail::columns_avx2({bytes.data(), n * 3, b.data(), m * 3, n}, t);
       EXPECT_EQ(a, b) << n << " " << m;
       std::vector<std::uint8_t> c(n * 3), d(n * 3);
       for (int i = 0; i < m; ++i) {
