@@ -23,9 +23,10 @@ def half_sizes(folder):
 
 
 class Frames:
-    """fields: the recorded arrays; actions [N, H, 5] and state [N, 5] normalised; statistics."""
+    """fields: the recorded arrays; actions [N, H, 5] and state [N, 5] normalised; statistics, where
+    they are not given those of the frames."""
 
-    def __init__(self, folder, horizon):
+    def __init__(self, folder, horizon, statistics=None):
         folder = pathlib.Path(folder)
         self.fields = {name: np.load(folder / f"{name}.npy") for name in FIELDS}
         self.prompts = (folder / "prompts.txt").read_text().splitlines()
@@ -34,7 +35,8 @@ class Frames:
         state = self.fields["state"].astype(np.float64)
         chunks = self.chunks(horizon)
         chunks[..., :4] -= state[:, None, :4]  # joints from where they are; the gripper stays
-        self.statistics = {"state": summary(state), "actions": summary(chunks.reshape(-1, 5))}
+        self.statistics = statistics or {
+            "state": summary(state), "actions": summary(chunks.reshape(-1, 5))}
         self.actions = normalised(chunks, self.statistics["actions"]).astype(np.float32)
         self.state = normalised(state, self.statistics["state"])
 
