@@ -1,7 +1,8 @@
-// The demo policy drives the simulated arm: the whole chain from pictures to a lifted block.
+// The demo policies drive the simulated arm: the whole chain from pictures to a lifted block.
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "sim/rollout.h"
 #include "tendon/tendon.h"
@@ -10,10 +11,11 @@ namespace tendon {
 namespace {
 
 sim::RolloutResult run(const char* dtype, sim::RolloutOptions options) {
+  const bool several = options.task == sim::Task::blocks;
   LoadOptions how;
   how.dtype = dtype;
   how.threads = 1;  // other tests run beside this one
-  Policy policy = load(std::string(TENDON_ASSETS_DIR) + "/pick_block", how);
+  Policy policy = load(std::string(TENDON_ASSETS_DIR) + (several ? "/blocks" : "/pick_block"), how);
   const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& call,
                                      Chunk& chunk) { return policy.infer(seen, call, chunk); };
   options.seed = 77;
@@ -37,6 +39,24 @@ TEST(PickBlock, FollowsThePromptAndNotTheScene) {
 
 TEST(PickBlock, LiftsNothingWithBlackPictures) {
   const sim::RolloutResult result = run("f32", {.episodes = 2, .blanked = {true, true}});
+  EXPECT_EQ(result.successes() + result.others(), 0);
+}
+
+TEST(Blocks, DoesWhatThePromptSays) {
+  const std::vector<std::string> prompts = {"pick up the {colour} block",
+                                            "push the {colour} block away",
+                                            "put the {colour} block on the {base} block"};
+  const sim::RolloutResult result =
+      run("bf16", {.task = sim::Task::blocks, .episodes = 6, .prompts = prompts});
+  EXPECT_EQ(result.successes(), 6);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(static_cast<int>(result.episodes[static_cast<std::size_t>(i)].verb), i % 3);
+  }
+}
+
+TEST(Blocks, DoesNothingWithBlackPictures) {
+  const sim::RolloutResult result =
+      run("bf16", {.task = sim::Task::blocks, .episodes = 3, .blanked = {true, true}});
   EXPECT_EQ(result.successes() + result.others(), 0);
 }
 

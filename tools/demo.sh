@@ -32,14 +32,14 @@ echo "The weights are generated: the actions are computed as in a trained policy
 
 step "4. A trained policy picks up three blocks by name"
 if ! "$tendon" rollout --help | grep -q -- --record; then
-  "$tendon" rollout assets/pick_block || true  # says what this build lacks and how to get it
+  "$tendon" rollout assets/blocks || true  # says what this build lacks and how to get it
   exit
 fi
-show "$tendon" rollout assets/pick_block --episodes 3 --prompt 'pick up the red block' \
+show "$tendon" rollout assets/blocks --task blocks --episodes 3 --prompt 'pick up the red block' \
   --prompt 'pick up the green block' --prompt 'pick up the blue block' \
-  --record "$build/demo/pick_block.png" --record-episodes 3
+  --record "$build/demo/blocks.png" --record-episodes 3
 
-step "5. Twenty episodes"
-show "$tendon" rollout assets/pick_block --episodes 20
+step "5. Twenty episodes: pick up, push away, put one on another"
+show "$tendon" rollout assets/blocks --task blocks --episodes 20
 
-printf '\nThe three blocks, seen by the robot: %s\n' "$build/demo/pick_block.png"
+printf '\nThe three blocks, seen by the robot: %s\n' "$build/demo/blocks.png"

@@ -27,8 +27,9 @@ struct Options {
 
 constexpr const char* kFooter =
     "In --prompt, {colour} is the target's, {other} another one's on the table, {absent} one that "
-    "is not there; a colour in plain words makes its block the target.\n"
-    "Example: tendon rollout assets/pick_block --episodes 20 --record episode.gif";
+    "is not there, {base} the one to put it on; a colour in plain words makes its block the "
+    "target.\n"
+    "Example: tendon rollout assets/blocks --task blocks --episodes 20 --record episode.gif";
 
 using nlohmann::json;
 
@@ -133,8 +134,8 @@ void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
   command.add_option("--delay", how.delay, "ticks by which each chunk comes late")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--table-speed", how.table_speed, "m/s, towards the middle");
-  command.add_option("--ticks", how.most_ticks, "an episode's end, 20 a second")
-      ->check(CLI::PositiveNumber);
+  command.add_option("--ticks", how.most_ticks, "an episode's end, 20 a second; 0: the task's")
+      ->check(CLI::NonNegativeNumber);
   command.add_option("--prompt", how.prompts,
                      "wordings for the episodes in turn; absent: the trained ones; repeat");
   command.add_option("--record-episodes", how.recorded, "how many the pictures show");

@@ -1,5 +1,5 @@
-// The demonstration policy's folder from end to end of this layer: contract, statistics, tokenizer,
-// and the recorded ids, bins and actions of four observations.
+// The demonstration policies' folders from end to end of this layer: contract, statistics,
+// tokenizer, and the recorded ids, bins and actions of four observations each.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -15,12 +15,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::path(TENDON_ASSETS_DIR) / "pick_block";
+const fs::path kAssets = TENDON_ASSETS_DIR;
 
-Preprocessor load() {
-  const Contract contract = resolve_contract(kFolder, {"", "pi05"});
-  return Preprocessor(contract, resolve_statistics(kFolder, contract, {}, nullptr),
-                      load_tokenizer(kFolder));
+Preprocessor load(const fs::path& folder) {
+  const Contract contract = resolve_contract(folder, {"", "pi05"});
+  return Preprocessor(contract, resolve_statistics(folder, contract, {}, nullptr),
+                      load_tokenizer(folder));
 }
 
 struct Recorded {
@@ -39,9 +39,11 @@ std::string bins(const PreparedInput& input) {
   return input.text.substr(at, input.text.find(';') - at);
 }
 
-TEST(DemoPolicy, recorded_observations) {
-  const golden::File file((kFolder / "golden").string(), golden::Absolute{});
-  Preprocessor pre = load();
+class DemoPolicy : public testing::TestWithParam<const char*> {};
+
+TEST_P(DemoPolicy, recorded_observations) {
+  const golden::File file((kAssets / GetParam() / "golden").string(), golden::Absolute{});
+  Preprocessor pre = load(kAssets / GetParam());
   PreparedInput input = pre.make_input();
   const std::size_t bytes = 112 * 112 * 3;
   for (std::size_t i = 0; i < 4; ++i) {
@@ -71,9 +73,13 @@ TEST(DemoPolicy, recorded_observations) {
   }
 }
 
-TEST(DemoPolicy, contract_agrees_with_its_config) {
-  const Contract c = resolve_contract(kFolder, {"", "pi05"});
-  const nlohmann::json config = read_json_file(kFolder / "config.json");
+INSTANTIATE_TEST_SUITE_P(Shipped, DemoPolicy, testing::Values("pick_block", "blocks"),
+                         [](const auto& shipped) { return std::string(shipped.param); });
+
+TEST(DemoAssets, contract_agrees_with_its_config) {
+  const fs::path folder = kAssets / "pick_block";
+  const Contract c = resolve_contract(folder, {"", "pi05"});
+  const nlohmann::json config = read_json_file(folder / "config.json");
   EXPECT_EQ(c.horizon, config["horizon"]);
   EXPECT_EQ(c.action_dim, config["action_dim"]);
   EXPECT_EQ(c.prompt.capacity, config["max_token_len"]);
@@ -84,9 +90,9 @@ TEST(DemoPolicy, contract_agrees_with_its_config) {
   EXPECT_EQ(c.robot_rules.delta, delta_mask(config["delta_mask"].get<std::vector<int>>()));
 }
 
-TEST(DemoPolicy, pictures_of_the_repository_are_readable) {
+TEST(DemoAssets, pictures_of_the_repository_are_readable) {
   for (const char* name : {"base.png", "wrist.jpg"}) {
-    const ImageBuffer image = read_image(fs::path(TENDON_ASSETS_DIR) / "pictures" / name);
+    const ImageBuffer image = read_image(kAssets / "pictures" / name);
     EXPECT_EQ(image.height(), 480);
     EXPECT_EQ(image.width(), 640);
   }

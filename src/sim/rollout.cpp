@@ -26,6 +26,11 @@ void check(const RolloutOptions& options) {
   if (options.delay < 0) throw Error("rollout: the delay counts ticks from 0 up");
 }
 
+int most_ticks(const RolloutOptions& options) {
+  if (options.most_ticks > 0) return options.most_ticks;
+  return options.task == Task::blocks ? 200 : 140;
+}
+
 class Loop {
  public:
   Loop(const Infer& infer, const RolloutOptions& options)
@@ -52,7 +57,7 @@ class Loop {
     if (recorded) options_.recording->begin(outcome.prompt);
     int lasted = 0;
     Deed last;
-    while (outcome.ticks < options_.most_ticks && lasted < kLastingTicks) {
+    while (outcome.ticks < most_ticks(options_) && lasted < kLastingTicks) {
       if (recorded) options_.recording->keep(world_, options_.blanked);
       if (outcome.ticks % options_.execute == 0) {
         infer(noise.next());

@@ -38,7 +38,7 @@ struct RolloutOptions {
   int steps = 0;           // denoising steps; 0: the contract's
   int delay = 0;           // ticks from an observation to its chunk's arrival; the old one runs on
   double table_speed = 0;  // m/s
-  int most_ticks = 140;    // an episode's end
+  int most_ticks = 0;      // an episode's end; 0: 140, of the task `blocks` 200
   // As instruct() reads them, for the episodes in turn, which get their verb. Empty: wordings().
   std::vector<std::string> prompts;
   std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black

@@ -1,4 +1,4 @@
-// The shipped demo policy as a user has it: recorded observations in, the recorded chunks out.
+// The shipped demo policies as a user has them: recorded observations in, the recorded chunks out.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,8 +10,6 @@
 
 namespace tendon {
 namespace {
-
-const std::string kFolder = std::string(TENDON_ASSETS_DIR) + "/pick_block";
 
 double worst(const std::vector<double>& got, const std::vector<double>& wanted) {
   EXPECT_EQ(got.size(), wanted.size());
@@ -37,12 +35,15 @@ Chunk answer(Policy& policy, const golden::File& file, int at) {
   return policy.infer(seen, {.noise = noise, .steps = 10});
 }
 
-TEST(DemoPolicy, AnswersTheRecordedObservationsAsRecorded) {
-  const golden::File file(kFolder + "/golden", golden::Absolute{});
+class DemoPolicy : public testing::TestWithParam<const char*> {};
+
+TEST_P(DemoPolicy, AnswersTheRecordedObservationsAsRecorded) {
+  const std::string folder = std::string(TENDON_ASSETS_DIR) + "/" + GetParam();
+  const golden::File file(folder + "/golden", golden::Absolute{});
   LoadOptions options;
   options.dtype = "f32";
   options.threads = 1;
-  Policy policy = load(kFolder, options);
+  Policy policy = load(folder, options);
   for (int at = 0; at < static_cast<int>(file.json.size()); ++at) {
     const Chunk chunk = answer(policy, file, at);
     const std::string name = std::to_string(at) + ".";
@@ -51,6 +52,9 @@ TEST(DemoPolicy, AnswersTheRecordedObservationsAsRecorded) {
     EXPECT_LT(worst(chunk.actions, file[name + "actions"].numbers()), 1e-5) << at;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Shipped, DemoPolicy, testing::Values("pick_block", "blocks"),
+                         [](const auto& shipped) { return std::string(shipped.param); });
 
 }  // namespace
 }  // namespace tendon

@@ -1,6 +1,7 @@
 """Drives trained policies through the closed loop and names the best.
 
-    python3 tools/train_demo/evaluate.py build/bin/tendon assets/pick_block --episodes 200
+    python3 tools/train_demo/evaluate.py build/bin/tendon assets/pick_block --suite all
+    python3 tools/train_demo/evaluate.py build/bin/tendon assets/blocks --task blocks
 
 Each row is a call of `tendon rollout`; all rows see the same scenes. Writes FOLDER/results.json.
 With several folders the one that succeeds most, the moving table included, is named last.
@@ -30,12 +31,30 @@ TABLE = {
         [*MOVING, "--steps", str(steps), "--delay", str(ticks)]
     for steps in (10, 4, 2, 1) for ticks in (0, 1, 2, 4)
 }
+VERBS = {
+    "pick up": "pick up the {} block",
+    "push away": "push the {} block away",
+    "put on another": "put the {} block on the {{base}} block",
+}
+CONDITIONS = {
+    "right prompt": ("{colour}", []),
+    "another colour named": ("{other}", []),
+    "blank pictures": ("{colour}", ["--blank", "both"]),
+    "base picture blank": ("{colour}", ["--blank", "base"]),
+    "wrist picture blank": ("{colour}", ["--blank", "wrist"]),
+}
+BLOCKS = {
+    f"{verb}: {condition}": ["--prompt", text.format(colour), *options]
+    for condition, (colour, options) in CONDITIONS.items() for verb, text in VERBS.items()
+}
 SUITES = {
     "gate": {name: STILL[name] for name in list(STILL)[:3]},
     "still": STILL,
     "table": TABLE,
     "choose": dict([*list(STILL.items())[:3], *list(TABLE.items())[:1]]),
     "all": {**STILL, **TABLE},
+    "verbs": dict(list(BLOCKS.items())[: len(VERBS)]),
+    "blocks": BLOCKS,
 }
 LABEL = "{:<40} {:>5} {:>6} {:>6} {:>14} {:>7} {:>9}"
 
@@ -75,9 +94,10 @@ def main():
     parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="", choices=["", "f32", "bf16"])
-    parser.add_argument("--suite", default="choose", choices=list(SUITES))
+    parser.add_argument("--suite", choices=list(SUITES), help="absent: choose, or blocks")
     parser.add_argument("--results", type=pathlib.Path, help="instead of FOLDER/results.json")
     args = parser.parse_args()
+    args.suite = args.suite or ("choose" if args.task == "pick_block" else "blocks")
     totals = {folder: judge(args, folder) for folder in args.folders}
     if len(totals) > 1:
         print("best:", max(totals, key=totals.get))

@@ -3,7 +3,9 @@
     python3 tools/train_demo/train.py --generator build/bin/demo_data --out out/pick_block
 
 Several GPUs: one call each, with its own --device, --first-seed and --out, and the --data that one
-call of demo_data wrote. SIGTERM ends a training early; what it has by then is written. Writes OUT/seed_K/{model.safetensors, config.json, norm_stats.json, tokenizer.model, tendon.json,
+call of demo_data wrote. SIGTERM ends a training early; what it has by then is written.
+
+Writes OUT/seed_K/{model.safetensors, config.json, norm_stats.json, tokenizer.model, tendon.json,
 golden.safetensors, golden.json, training.json} for each seed. Needs torch, numpy, safetensors and
 sentencepiece. Afterwards evaluate.py drives each with `tendon rollout` and names the best.
 """
