@@ -14,6 +14,8 @@
 namespace tendon::server {
 namespace {
 
+namespace net = testing_support::net;
+namespace beast = testing_support::beast;
 using testing_support::connect;
 using testing_support::http;
 using testing_support::PolicyClient;
@@ -221,7 +223,9 @@ TEST_F(HostileTest, OpensAThousandConnections) {
   std::vector<net::ip::tcp::socket> crowd;
   for (int i = 0; i < 1000; ++i) {
     crowd.push_back(connect(io, server->port()));
-    if (i % 100 == 99) EXPECT_LT(expect_served(), 1000);
+    if (i % 100 == 99) {
+      EXPECT_LT(expect_served(), 1000);
+    }
   }
   EXPECT_EQ(http(server->port(), "/healthz").body, "OK\n");  // nobody has to wait for them to go
   PolicyClient client(server->port());

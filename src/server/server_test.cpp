@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <fstream>
+#include <boost/asio/steady_timer.hpp>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -17,6 +18,9 @@
 namespace tendon::server {
 namespace {
 
+namespace net = testing_support::net;
+namespace beast = testing_support::beast;
+using ErrorCode = boost::system::error_code;
 using testing_support::http;
 using testing_support::PolicyClient;
 using testing_support::Reply;
@@ -51,7 +55,7 @@ class SleepingPolicy final : public Inference {
     chunk.horizon = 2;
     chunk.width = 3;
     chunk.actions.assign(6, 0.0);
-    chunk.actions[0] = static_cast<double>(options.seed);
+    chunk.actions[0] = static_cast<double>(options.seed.value_or(0));
     chunk.actions[1] = seen.state[0].values[0];
     chunk.actions[2] = seen.cameras[0].image.data[0];
     chunk.timing = {{"preprocess", 1e-3}, {"vision", 2e-3}, {"postprocess", 1e-4}};

@@ -7,9 +7,7 @@ Checks, in the page as the browser has drawn it, that pictures, chunk, stages, f
 are there and that no script failed. Exit code 77 where Chromium or openpi-client is missing.
 """
 
-import re
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -17,17 +15,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import openpi_client_test as client_test  # exits with 77 where openpi-client is missing
 
+import browser
 import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+def read_picture(name):
+    return np.asarray(Image.open(ROOT / 'assets/pictures' / name).convert('RGB'))
+
+
 def talk(port, stop):
     client = client_test.connect(port, 'libero')
     observed = client_test.observation('libero')
-    for key, name in (('observation/image', 'base.png'), ('observation/wrist_image', 'wrist.jpg')):
-        observed[key] = np.asarray(Image.open(ROOT / 'assets/pictures' / name).convert('RGB'))
+    observed['observation/image'] = read_picture('base.png')
+    observed['observation/wrist_image'] = read_picture('wrist.jpg')
     tick = 0
     while not stop.wait(0.05):
         tick += 1
@@ -35,26 +38,25 @@ def talk(port, stop):
         client.infer(observed)
 
 
-def chromium(browser, work, port, *what):
-    command = [browser, '--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run',
-               '--disable-dev-shm-usage', '--hide-scrollbars', '--force-device-scale-factor=1',
-               f'--user-data-dir={work / "profile"}', '--window-size=1280,1500',
-               '--enable-logging=stderr', '--virtual-time-budget=12000', *what,
-               f'http://127.0.0.1:{port}/?policy=libero']
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=150)
-
-
-def check_page(dom, log):
-    assert not re.search(r'CONSOLE.*(Uncaught|SyntaxError|TypeError)', log), log
-    updates = int(re.search(r'data-updates="(\d+)"', dom)[1])
-    assert updates >= 2, f'{updates} updates'
+def check_page(page):
+    dom = page.evaluate('document.documentElement.outerHTML')
     wanted = ['observation/image', 'observation/wrist_image', 'put the bowl on the plate',
               'pi05_libero', 'vision', 'prefix', 'denoise', 'end to end', 'sha256 ',
               'class="state ready"']
     missing = [w for w in wanted if w not in dom]
     assert not missing, f'the page lacks {missing}'
-    assert dom.count('<span>a6</span>') == 1, 'not one plot for each action dimension'
-    print(f'the page was drawn {updates} times; {dom.count("<canvas")} canvases')
+    plots = page.evaluate("document.querySelectorAll('#chunk canvas').length")
+    assert plots == 7, f'{plots} plots for 7 action dimensions'
+    # The wrist picture of the page against the file that the client sent.
+    shown = page.evaluate("""(() => {
+      const c = document.querySelectorAll('#pictures canvas')[1];
+      return [c.width, c.height, ...c.getContext('2d').getImageData(0, 0, 1, 1).data];
+    })()""")
+    sent = read_picture('wrist.jpg')
+    step = -(-max(sent.shape[:2]) // 320)
+    assert shown[:2] == [-(-sent.shape[1] // step), -(-sent.shape[0] // step)], shown
+    assert shown[2:5] == sent[0, 0].tolist(), (shown, sent[0, 0])
+    assert not page.errors, page.errors
 
 
 def check_screenshot(path):
@@ -64,8 +66,8 @@ def check_screenshot(path):
 
 
 def main():
-    browser = shutil.which('chromium')
-    if browser is None:
+    program = shutil.which('chromium')
+    if program is None:
         print('skipped: chromium is missing; get it with `tools/install_deps.sh browser`')
         return 77
     tendon, work = Path(sys.argv[1]), Path(sys.argv[2])
@@ -77,9 +79,15 @@ def main():
     try:
         talker = threading.Thread(target=talk, args=(port, stop), daemon=True)
         talker.start()
-        page = chromium(browser, work, port, '--dump-dom')
-        check_page(page.stdout, page.stderr)
-        chromium(browser, work, port, f'--screenshot={shot.resolve()}')
+        page = browser.Page(program, work / 'profile', f'http://127.0.0.1:{port}/?policy=libero',
+                            (1280, 1560))
+        try:
+            page.wait_for("Number(document.body && document.body.dataset.updates || 0) >= 8 && "
+                          "document.querySelectorAll('#pictures canvas').length == 2")
+            check_page(page)
+            page.screenshot(shot)
+        finally:
+            page.close()
         check_screenshot(shot)
         stop.set()
         talker.join(20)

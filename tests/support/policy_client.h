@@ -5,6 +5,7 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -48,8 +49,7 @@ inline HttpReply http(std::uint16_t port, const std::string& target, const std::
   parser.body_limit(std::uint64_t{64} << 20);
   parser.skip(verb == beast::http::verb::head);
   beast::http::read(socket, buffer, parser);
-  HttpReply reply{parser.get().result_int(), parser.get().body(), parser.get()};
-  return reply;
+  return {static_cast<int>(parser.get().result_int()), parser.get().body(), parser.get()};
 }
 
 class PolicyClient {

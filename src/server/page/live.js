@@ -61,7 +61,7 @@ function scale({ c, width, height }, top, left, bottom) {
   c.textBaseline = 'middle';
   for (let v = 0; v <= most * 1.0001; v += step) {
     c.beginPath(); c.moveTo(left, y(v)); c.lineTo(width, y(v)); c.stroke();
-    c.fillText(number(v, v < 1 ? 2 : v < 10 ? 1 : 0), left - 6, y(v));
+    c.fillText(String(+v.toPrecision(3)), left - 6, y(v));
   }
   return y;
 }
