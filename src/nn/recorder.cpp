@@ -21,30 +21,21 @@ Value Recorder::linear(std::string_view op, Value x, const Linear& w,
   return out;
 }
 
-Value Recorder::rms_norm(std::string_view op, Value x, const Norm& w, const Modulation& m) const {
-  const Value out = trace_.make(working_, trace_.shape(x));
-  trace_.add(ops::RmsNorm{.x = x,
-                          .weight = w.weight,
-                          .weight_offset = w.offset,
-                          .eps = w.eps,
-                          .scale = m.scale,
-                          .shift = m.shift,
-                          .out = out},
-             name(op));
+template <class Op>
+Value Recorder::normalise(std::string_view name, Op op, const Norm& w, const Modulation& m) const {
+  const Value out = trace_.make(working_, trace_.shape(op.x));
+  op.weight = w.weight, op.eps = w.eps, op.out = out;
+  op.scale = m.scale, op.shift = m.shift;
+  trace_.add(std::move(op), this->name(name));
   return out;
 }
 
+Value Recorder::rms_norm(std::string_view op, Value x, const Norm& w, const Modulation& m) const {
+  return normalise(op, ops::RmsNorm{.x = x, .weight_offset = w.offset}, w, m);
+}
+
 Value Recorder::layer_norm(std::string_view op, Value x, const Norm& w, const Modulation& m) const {
-  const Value out = trace_.make(working_, trace_.shape(x));
-  trace_.add(ops::LayerNorm{.x = x,
-                            .weight = w.weight,
-                            .bias = w.bias,
-                            .eps = w.eps,
-                            .scale = m.scale,
-                            .shift = m.shift,
-                            .out = out},
-             name(op));
-  return out;
+  return normalise(op, ops::LayerNorm{.x = x, .bias = w.bias}, w, m);
 }
 
 Recorder::Projected Recorder::qkv(std::string_view op, Value x, const Qkv& w,

@@ -91,6 +91,9 @@ class Recorder {
   Value gated_mlp(Value x, const GatedMlp& w, const LinearOptions& o = {}) const;
 
  private:
+  template <class Op>
+  Value normalise(std::string_view name, Op op, const Norm& w, const Modulation& m) const;
+
   Trace& trace_;
   DType working_;
   std::string label_;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 namespace tendon::nn {
 
@@ -37,6 +38,12 @@ void time_embedding(double t, double shortest, double longest, std::span<float> 
     out[i] = static_cast<float>(std::sin(angle));
     out[i + half] = static_cast<float>(std::cos(angle));
   }
+}
+
+std::vector<std::int32_t> counting(std::int64_t n) {
+  std::vector<std::int32_t> all(static_cast<std::size_t>(n));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 int bucket_index(std::span<const int> capacities, int n) {

@@ -21,6 +21,9 @@ std::vector<float> rope_frequencies(float base, std::int64_t dim);
 // ends included; fp64 inside, rounded to fp32. out has an even number of entries.
 void time_embedding(double t, double shortest, double longest, std::span<float> out) noexcept;
 
+// 0, 1, .. n - 1.
+std::vector<std::int32_t> counting(std::int64_t n);
+
 // The first capacity that holds n; capacities ascend. -1: none does.
 int bucket_index(std::span<const int> capacities, int n);
 

@@ -165,15 +165,16 @@ Family fastwam_family() {
   f.name_rules = rules();
   f.written_layouts = layouts();
   f.capabilities = {
-      {"steps",
-       "any number up to the load's maximum; Euler from sigma = 1 to 0, shift at run time"},
+      {"steps", "any number up to --max-steps; Euler from sigma = 1 to 0, shift at run time"},
+      {"schedule", "bf16 (as deployed) or exact"},
       {"pinned",
-       "renoised (default), clamped, or conditioned (t = 0 for their rows) for weights "
-       "trained with it"},
-      {"cameras", "one composed picture"},
+       "renoised (its own); clamped; conditioned, for weights trained with times of 0 for such "
+       "rows"},
+      {"cameras", "all of its contract, composed to one picture"},
       {"context",
-       "text rows, encoded by UMT5 layer by layer or given; padding is one key with a "
-       "log-count bias"}};
+       "text rows of UMT5, encoded layer by layer for a new prompt and kept (--text-cache), or "
+       "given (--context)"},
+      {"batch", "1"}};
   return f;
 }
 

@@ -1,19 +1,13 @@
 // The forward of the mixture's stages. Letters: L context rows, Sv video tokens, H action rows.
 #include <cmath>
-#include <numeric>
 
 #include "models/fastwam/model.h"
+#include "nn/tables.h"
 
 namespace tendon::fastwam {
 namespace {
 
 constexpr DType kF32 = DType::f32;
-
-std::vector<std::int32_t> counting(std::int64_t n) {
-  std::vector<std::int32_t> v(static_cast<std::size_t>(n));
-  std::iota(v.begin(), v.end(), 0);
-  return v;
-}
 
 struct Table {
   std::vector<float> cos, sin;
@@ -74,11 +68,12 @@ void FastWamModel::add_tables(Program& program) {
   const Table video = video_rotation(c), action = action_rotation(c);
   b.video_cos = program.constant("video.cos", kF32, {tokens, half}, video.cos);
   b.video_sin = program.constant("video.sin", kF32, {tokens, half}, video.sin);
-  b.video_positions = program.constant("video.positions", DType::i32, {tokens}, counting(tokens));
+  b.video_positions =
+      program.constant("video.positions", DType::i32, {tokens}, nn::counting(tokens));
   b.action_cos = program.constant("action.cos", kF32, {c.horizon, half}, action.cos);
   b.action_sin = program.constant("action.sin", kF32, {c.horizon, half}, action.sin);
   b.action_positions =
-      program.constant("action.positions", DType::i32, {c.horizon}, counting(c.horizon));
+      program.constant("action.positions", DType::i32, {c.horizon}, nn::counting(c.horizon));
   std::vector<float> sum = weights_.video.modulation;
   const std::vector<float>& m = weights_.video_time_projection;
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += m[i % m.size()];

@@ -194,11 +194,12 @@ Family lingbot_vla_family() {
                "*.post_attention_layernorm.weight",
                "*.model.norm.weight"};
   f.marks = {kVisual + "patch_embed.proj.weight", "model.action_time_mlp_in.weight"};
-  f.capabilities = {
-      {"steps", "any number up to the load's maximum; at bf16 times the loop may take one more"},
-      {"pinned", "rows are clamped before and after each step, time is shared"},
-      {"cameras", "absent ones are left out exactly"},
-      {"context", "not taken: text is embedded with the prefix"}};
+  f.capabilities = {{"steps", "any number up to --max-steps; Euler from t = 1 to 0"},
+                    {"schedule", "bf16 (as deployed: 50 steps are 51, 100 are 94) or exact"},
+                    {"pinned", "clamped: decided rows are clean at the time of each step"},
+                    {"cameras", "any of its slots; absent ones are left out exactly"},
+                    {"context", "not taken: text is embedded with the prefix"},
+                    {"batch", "any; each sample has its own cameras and prompt"}};
   return f;
 }
 

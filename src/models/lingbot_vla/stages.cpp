@@ -54,10 +54,8 @@ void LingBotModel::add_buffers(Program& program) {
                                     repeated(window_order(c), cameras, n));
   b.raster_order = program.constant("raster_order", DType::i32, {cameras * c.cells()},
                                     repeated(raster_order(c), cameras, c.cells()));
-  std::vector<std::int32_t> counting(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<std::int32_t>(i);
   b.vision_positions = program.constant("vision_positions", DType::i32, {cameras * n},
-                                        repeated(counting, cameras, 0));
+                                        repeated(nn::counting(n), cameras, 0));
   const nn::RopeTable vision = vision_table(c, options_.bf16_rope);
   const std::int64_t half = c.v_width / c.v_heads / 2;
   b.vision_cos = program.constant("vision_cos", kF32, {n, half}, vision.cos);

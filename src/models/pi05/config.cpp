@@ -199,12 +199,14 @@ Family describe() {
                           : NameRule{"time_mlp_*", "action_time_mlp_$1"}};
   f.published_name = published_name, f.define_tensors = define_from_jax;
   f.capabilities = {
-      {"steps", "any number up to the load's maximum; Euler from t = 1 to 0"},
+      {"steps", "any number up to --max-steps; Euler from t = 1 to 0"},
+      {"schedule", "exact (counted as openpi does) or divided (as LeRobot does)"},
       {"pinned", kKind == Kind::pi05
-                     ? "rows are clamped and conditioned as clean (t = 0 for their norms)"
-                     : "rows are clamped before and after each step, time is shared"},
-      {"cameras", "absent ones are left out exactly"},
-      {"context", "not taken: text is embedded with the prefix"}};
+                     ? "conditioned: decided rows are clean, with a time of 0 of their own"
+                     : "clamped: decided rows are clean at the time of each step"},
+      {"cameras", "any of its slots; absent ones are left out exactly"},
+      {"context", "not taken: text is embedded with the prefix"},
+      {"batch", "any; each sample has its own cameras and prompt"}};
   return f;
 }
 
@@ -236,7 +238,8 @@ Model::Dimensions dimensions(const Config& c) {
 Family pi05_family() {
   Family f = describe<Kind::pi05>();
   f.name = "pi05";
-  f.summary = "pi0.5: state in the prompt, time-modulated action expert";
+  f.summary =
+      "pi0.5: time modulates the action expert; contracts say if the state is in the prompt";
   return f;
 }
 

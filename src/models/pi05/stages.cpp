@@ -1,19 +1,13 @@
 // The forward of each stage. Letters: V cameras, N patches, B batch, P prefix rows, S suffix rows.
 #include <cmath>
-#include <numeric>
 
 #include "models/pi05/model.h"
+#include "nn/tables.h"
 
 namespace tendon::pi05 {
 namespace {
 
 constexpr DType kF32 = DType::f32;
-
-std::vector<std::int32_t> counting(std::int64_t n) {
-  std::vector<std::int32_t> v(static_cast<std::size_t>(n));
-  std::iota(v.begin(), v.end(), 0);
-  return v;
-}
 
 }  // namespace
 
@@ -23,7 +17,8 @@ void Pi05Model::add_buffers(Program& program) {
   const std::int64_t table_rows = options_.max_steps + 1;
   Buffers& b = buffers_;
   b.images = program.add({"images", kF32, {cameras, c.image, c.image, 3}});
-  b.patch_rows = program.constant("patch_rows", DType::i32, {c.patches()}, counting(c.patches()));
+  b.patch_rows =
+      program.constant("patch_rows", DType::i32, {c.patches()}, nn::counting(c.patches()));
   prefix_.add_buffers(program);
   denoising_.add_buffers(program);
   b.state_positions = program.add({"state_positions", DType::i32, {batch, 1}});
