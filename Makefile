@@ -23,7 +23,7 @@ help:
 	@echo "also: deps build soak asan tsan cuda bundle bench format check fuzz clean"
 
 deps:
-	tools/install_deps.sh build test sim bindings client browser fuzz format
+	tools/install_deps.sh build test sim training bindings client browser fuzz format
 
 build:
 	tools/install_deps.sh build sim
@@ -47,7 +47,7 @@ soak:
 	  --seconds $(SOAK_SECONDS)
 
 test:
-	tools/install_deps.sh build test sim bindings client browser
+	tools/install_deps.sh build test sim training bindings client browser
 	$(call configure,$(BUILD)) -DCMAKE_BUILD_TYPE=$(BUILD_TYPE) -DTENDON_TESTS=ON
 	$(call compile,$(BUILD))
 	ctest --test-dir $(BUILD) --output-on-failure

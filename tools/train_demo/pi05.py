@@ -153,6 +153,16 @@ def rope(x, positions):
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
+def attention(q, k, v, mask=None):
+    """[B, heads, T, Dh] each; mask: true where a query sees a key."""
+    if hasattr(functional, "scaled_dot_product_attention"):
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # before torch 2.0
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v
+
+
 def vision(p, d, images):
     """images [N, 3, S, S] in [-1, 1] -> [N, patches, prefix width]"""
     weight, bias = (p[VISION + "embeddings.patch_embedding." + n] for n in ("weight", "bias"))
@@ -168,7 +178,7 @@ def vision(p, d, images):
             .transpose(1, 2)
             for name in "qkv"
         )
-        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, w)
+        mixed = attention(q, k, v).transpose(1, 2).reshape(n, t, w)
         x = x + dense(p, at + "self_attn.out_proj", mixed)
         y = layer_norm(p, at + "layer_norm2", x)
         x = x + dense(p, at + "mlp.fc2", gelu(dense(p, at + "mlp.fc1", y)))
@@ -189,7 +199,7 @@ def heads(p, d, at, y, positions):
 def attend(p, at, q, k, v, mask):
     count = q.shape[1]
     k, v = (x.expand(-1, count, -1, -1) for x in (k, v))
-    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    mixed = attention(q, k, v, mask)
     return dense(p, at + "self_attn.o_proj", mixed.transpose(1, 2).flatten(2))
 
 

@@ -107,8 +107,8 @@ class Trainer:
         matrices = [x for x in self.trained if x.dim() > 1]
         vectors = [x for x in self.trained if x.dim() <= 1]
         groups = [dict(params=matrices, weight_decay=0.01), dict(params=vectors, weight_decay=0.0)]
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=args.rate, betas=(0.9, 0.95), fused=device != "cpu")
+        how = {} if device == "cpu" else {"fused": True}
+        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.95), **how)
         self.average = {k: v.detach().clone() for k, v in self.tensors.items()}
         self.generator = torch.Generator(device=device).manual_seed(seed + 1)
         self.loss = pi05.flow_loss
@@ -143,11 +143,19 @@ class Trainer:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         keep = min(0.9993, 1 - 1 / (self.iteration / 3 + 2))
-        with torch.no_grad():
-            targets = [x.detach() for x in self.tensors.values()]
-            torch._foreach_lerp_(list(self.average.values()), targets, 1 - keep)
+        self.follow(1 - keep)
         self.iteration += 1
         return flow, auxiliary
+
+    @torch.no_grad()
+    def follow(self, share):
+        """Moves the average towards the weights."""
+        means, targets = list(self.average.values()), [x.detach() for x in self.tensors.values()]
+        if self.args.device != "cpu":
+            torch._foreach_lerp_(means, targets, share)
+            return
+        for mean, target in zip(means, targets):
+            mean.lerp_(target, share)
 
     def run(self, data):
         """The clock starts once the loss is compiled. Returns (iteration, flow, auxiliary) rows."""
@@ -198,7 +206,8 @@ def main():
     data = Dataset(frames, tokenizer, dims, args.device)
     say("drawn and tokenised;", int(data.count.max()), "tokens at most")
     for seed in range(args.first_seed, args.first_seed + args.seeds):
-        torch._dynamo.reset()
+        if not args.no_compile:
+            torch._dynamo.reset()
         trainer = Trainer(dims, args, seed)
         history = trainer.run(data)
         folder = args.out / f"seed_{seed}"
