@@ -205,6 +205,30 @@ Weight mapped(Weight weight, std::function<void(std::int64_t first_row, std::spa
   return w;
 }
 
+Weight padded(Weight weight, const Shape& shape) {
+  if (weight.shape == shape) return weight;
+  const Shape from = weight.shape;
+  require(from.rank() == shape.rank() && from.rank() <= 2 && from[0] <= shape[0] &&
+              row_size(from) <= row_size(shape),
+          "weight '{}': {} cannot be padded to {}", weight.name, from.str(), shape.str());
+  Weight w = weight;
+  w.shape = shape;
+  w.raw = nullptr;
+  w.read = [read = std::move(weight.read), rows = from[0], row = row_size(from),
+            wide = row_size(shape)](std::int64_t first, std::int64_t count, float* out) {
+    std::fill_n(out, count * wide, 0.0f);
+    const std::int64_t real = std::min(count, rows - first);
+    if (real <= 0) return;
+    read(first, real, out);
+    for (std::int64_t r = real - 1; r > 0; --r) {  // the last row first: rows move to the right
+      std::copy_backward(out + r * row, out + (r + 1) * row, out + r * wide + row);
+      std::fill(out + r * wide + row, out + (r + 1) * wide, 0.0f);
+    }
+    std::fill(out + row, out + wide, 0.0f);
+  };
+  return w;
+}
+
 Weight computed(std::string name, const Shape& shape, Format format, std::vector<float> values) {
   require(static_cast<std::int64_t>(values.size()) == shape.numel(),
           "weight '{}': {} values do not make {}", name, values.size(), shape.str());

@@ -95,6 +95,10 @@ Weight join(std::vector<Weight> parts);
 // `change` is called on whole rows after they were read, from any thread.
 Weight mapped(Weight weight, std::function<void(std::int64_t first_row, std::span<float>)> change);
 
+// The weight in the corner of a larger one, zeros elsewhere; for an aligned width that changes no
+// result. Rank 1 or 2.
+Weight padded(Weight weight, const Shape& shape);
+
 // Values a model has computed itself.
 Weight computed(std::string name, const Shape& shape, Format format, std::vector<float> values);
 

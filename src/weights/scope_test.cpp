@@ -273,6 +273,20 @@ TEST_F(ScopeTest, MappedAndComputed) {
   EXPECT_THROW(computed("c", {1, 3}, Format::f32, {7, 8}), Error);
 }
 
+TEST(PaddedWeights, ZerosToTheRightAndBelow) {
+  const Weight w = computed("w", {3, 2}, Format::f32, {1, 2, 3, 4, 5, 6});
+  const Weight wide = padded(w, {4, 5});
+  const std::vector<float> all = read_all(wide);
+  const std::vector<float> wanted = {1, 2, 0, 0, 0, 3, 4, 0, 0, 0, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0};
+  EXPECT_EQ(all, wanted);
+  std::vector<float> some(10, 7.0f);
+  wide.read(2, 2, some.data());
+  EXPECT_EQ(some, (std::vector<float>{5, 6, 0, 0, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(read_all(padded(computed("b", {2}, Format::f32, {1, 2}), {4})),
+            (std::vector<float>{1, 2, 0, 0}));
+  EXPECT_THROW(padded(w, {2, 5}), Error);
+}
+
 TEST_F(ScopeTest, RulesRenameInOrder) {
   const std::vector<NameRule> rules = {{"model.stack.*", "stack.$1"},
                                        {"model.action_*", "action_$1"},

@@ -1,5 +1,6 @@
 #include "backends/cuda/attention.h"
 
+#include "backends/cuda/probe.h"
 #include "base/error.h"
 
 namespace tendon::cuda {
@@ -45,14 +46,24 @@ AttentionArgs attention_args(Planner& planner, const ops::Attention& op) {
 void plan(Planner& planner, const ops::Attention& op) {
   const AttentionArgs a = attention_args(planner, op);
   require(a.width <= 1024, "attention: head width {} of at most 1024", a.width);
-  const bool tensor_cores = suits_tensor_cores(a);
-  planner.launch([a, tensor_cores](cudaStream_t stream) {
-    if (tensor_cores) {
-      launch_attention_mma(a, stream);
-    } else {
-      launch_attention_plain(a, stream);
-    }
-  });
+  const cudaDeviceProp& device = planner.shared().device.properties;
+  if (device.major == 9 && suits_warpgroups(a) && has_warpgroup_code()) {
+    planner.launch([a, count = device.multiProcessorCount](cudaStream_t stream) {
+      launch_attention_sm90(a, count, stream);
+    });
+  } else if (suits_tensor_cores(a)) {
+    planner.launch([a](cudaStream_t stream) { launch_attention_mma(a, stream); });
+  } else if (suits_wide(a)) {
+    const auto padded = [](int n) { return static_cast<std::size_t>((n + 63) / 64 * 64); };
+    const Scratch scores =
+        planner.scratch(static_cast<std::size_t>(a.batch * a.heads) * padded(a.rows) *
+                        padded(a.piece[0].count) * sizeof(float));
+    planner.launch([a, scores](cudaStream_t stream) {
+      launch_attention_wide(a, static_cast<float*>(scores.get()), stream);
+    });
+  } else {
+    planner.launch([a](cudaStream_t stream) { launch_attention_plain(a, stream); });
+  }
 }
 
 }  // namespace tendon::cuda

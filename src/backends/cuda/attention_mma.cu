@@ -3,7 +3,9 @@
 // its own two-stage buffer, and are joined at the end.
 #include "backends/cuda/attention.h"
 #include "backends/cuda/device/mma.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
 #include "backends/cuda/keys.cuh"
+#include "backends/cuda/launch.h"
 
 namespace tendon::cuda {
 namespace {
@@ -259,6 +261,8 @@ __device__ void join_and_store(const AttentionArgs& a, const Tile& t, float* oth
 
 template <class T, int D>
 __global__ void __launch_bounds__(kThreads, 1) attention_kernel(AttentionArgs a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   using L = Layout<D>;
   extern __shared__ __align__(16) unsigned char memory[];
   T* q = reinterpret_cast<T*>(memory);
@@ -306,7 +310,7 @@ void run(const AttentionArgs& a, cudaStream_t stream) {
                        static_cast<int>(Layout<D>::kBytes));
   const dim3 grid(blocks(std::int64_t{a.rows} * (a.heads / a.key_heads), kRows),
                   static_cast<unsigned>(a.key_heads), static_cast<unsigned>(a.batch));
-  attention_kernel<T, D><<<grid, kThreads, Layout<D>::kBytes, stream>>>(a);
+  launch(attention_kernel<T, D>, {grid, kThreads, Layout<D>::kBytes}, stream, a);
 }
 
 template <class T>

@@ -1,7 +1,9 @@
 // Attention for any dtype: one warp a query row, keys one after another.
 #include "backends/cuda/attention.h"
 #include "backends/cuda/device/numeric.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
 #include "backends/cuda/keys.cuh"
+#include "backends/cuda/launch.h"
 
 namespace tendon::cuda {
 namespace {
@@ -10,6 +12,8 @@ constexpr int kThreads = 128;
 
 template <int N>  // elements of a head that a lane holds
 __global__ void attention_kernel(AttentionArgs a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int task = (blockIdx.x * kThreads + threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (task >= a.batch * a.heads * a.rows) return;
   const int s = task % a.rows, h = task / a.rows % a.heads, b = task / a.rows / a.heads;
@@ -66,11 +70,11 @@ __global__ void attention_kernel(AttentionArgs a) {
 void launch_attention_plain(const AttentionArgs& a, cudaStream_t stream) {
   const unsigned grid = blocks(std::int64_t{a.batch} * a.heads * a.rows, kThreads / 32);
   if (a.width <= 128) {
-    attention_kernel<4><<<grid, kThreads, 0, stream>>>(a);
+    launch(attention_kernel<4>, {dim3(grid), kThreads}, stream, a);
   } else if (a.width <= 256) {
-    attention_kernel<8><<<grid, kThreads, 0, stream>>>(a);
+    launch(attention_kernel<8>, {dim3(grid), kThreads}, stream, a);
   } else {
-    attention_kernel<32><<<grid, kThreads, 0, stream>>>(a);
+    launch(attention_kernel<32>, {dim3(grid), kThreads}, stream, a);
   }
 }
 

@@ -1,6 +1,7 @@
 // A convolution as a product over unfolded rows; 1 x 1 kernels multiply the pixels in place.
 #include "backends/cuda/pixels.h"
 #include "backends/cuda/product.h"
+#include "backends/cuda/tiles.h"
 #include "base/error.h"
 
 namespace tendon::cuda {
@@ -36,23 +37,13 @@ int unfold_vector(const UnfoldArgs& u) {
   return fits ? 8 : 1;
 }
 
-// The product's output, epilogue included, from rows at `x` (or unfolded into temporary memory).
-void plan_rows(Planner& planner, const ops::Conv2d& op, Product p) {
-  const Finish finish{op.bias, op.act, op.residual, p.k};
-  p.out = planner.rows(op.out);
-  if (library_finishes(planner, finish, op.out, p.in)) {
-    plan_product(planner, p, library_extras(planner, finish, op.out));
-    return;
-  }
-  EpilogueArgs args{.bias = planner.weights().vector(op.bias),
-                    .curve = curve_of(op.act),
-                    .residual = planner.rows(op.residual),
-                    .out = planner.rows(op.out)};
-  const int vector = vector_width({args.residual, args.out});
-  const Scratch acc = plan_product_to_scratch(planner, p, DType::f32);
-  planner.launch([acc, args, vector](cudaStream_t stream) {
-    launch_epilogue(static_cast<const float*>(acc.get()), args, vector, stream);
-  });
+TileConv boxes(const UnfoldArgs& u, std::int64_t batch) {
+  TileConv v{.x = u.x, .batch = static_cast<int>(batch)};
+  v.height = u.height, v.width = u.width, v.channels = u.channels;
+  v.out_height = u.out_height, v.out_width = u.out_width;
+  v.kernel_y = u.kernel_y, v.kernel_x = u.kernel_x, v.stride = u.stride;
+  v.top = u.top, v.left = u.left;
+  return v;
 }
 
 }  // namespace
@@ -63,19 +54,27 @@ void plan(Planner& planner, const ops::Conv2d& op) {
   Product p{.weight = op.weight};
   p.n = static_cast<int>(planner.trace().shape(op.out)[3]), p.k = static_cast<int>(u.row),
   p.in = in;
+  p.out = planner.rows(op.out);
+  const Finish finish{op.bias, op.act, op.residual, p.k, op.out};
+  const EpilogueArgs end{.bias = planner.weights().vector(op.bias),
+                         .curve = curve_of(op.act),
+                         .residual = planner.rows(op.residual),
+                         .out = p.out};
   if (in_place(u, op)) {
     p.x = planner.rows(op.x);
-    plan_rows(planner, op, p);
+    plan_finished(planner, p, finish, end);
     return;
   }
+  p.x = {nullptr, in, static_cast<int>(u.pixels), p.k, static_cast<int>(u.pixels), 0, u.row};
+  const std::int64_t batch = planner.trace().shape(op.x)[0];
+  if (plan_convolution(planner, p, boxes(u, batch), finish, end)) return;
   const std::size_t bytes = static_cast<std::size_t>(u.pixels * u.row) * size_of(in);
   const Scratch rows = planner.scratch(bytes);
   const int vector = unfold_vector(u);
   planner.launch(
       [u, rows, vector](cudaStream_t stream) { launch_unfold(u, rows.get(), vector, stream); });
-  p.x = {nullptr, in, static_cast<int>(u.pixels), p.k, static_cast<int>(u.pixels), 0, u.row};
   p.scratch_x = rows;
-  plan_rows(planner, op, p);
+  plan_finished(planner, p, finish, end);
 }
 
 }  // namespace tendon::cuda

@@ -1,5 +1,7 @@
 // Kernels of the ops without structure: activation, gated_act, add, mul, axpy, select, copy.
+#include "backends/cuda/device/tensor_copy.cuh"
 #include "backends/cuda/elements.cuh"
+#include "backends/cuda/launch.h"
 
 namespace tendon::cuda {
 namespace {
@@ -8,6 +10,8 @@ constexpr int kThreads = 256;
 
 template <int V>
 __global__ void rows_kernel(RowsArgs p, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item < items) rows_item<V>(p, item);
 }
@@ -17,15 +21,17 @@ void plan_rows(Planner& planner, const RowsArgs& p) {
   const std::int64_t items = std::int64_t{p.out.count} * p.out.width / vector;
   planner.launch([p, vector, items](cudaStream_t stream) {
     if (vector == 8) {
-      rows_kernel<8><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+      launch(rows_kernel<8>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
     } else {
-      rows_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+      launch(rows_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
     }
   });
 }
 
 template <int V>
 __global__ void strided_kernel(StridedArgs p, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item < items) strided_item<V>(p, item);
 }
@@ -47,9 +53,10 @@ void plan_strided(Planner& planner, const StridedArgs& p) {
                        wide(p.b, p.extents) && wide(p.out, p.extents);
   planner.launch([p, vectors, items](cudaStream_t stream) {
     if (vectors) {
-      strided_kernel<8><<<blocks(items / 8, kThreads), kThreads, 0, stream>>>(p, items / 8);
+      launch(strided_kernel<8>, {dim3(blocks(items / 8, kThreads)), kThreads}, stream, p,
+             items / 8);
     } else {
-      strided_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+      launch(strided_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
     }
   });
 }

@@ -37,6 +37,14 @@ float as_float(const std::byte* p, std::int64_t i, DType dtype) {
   }
 }
 
+// Op `at` together with the next one.
+bool pair_planned(Planner& planner, const Trace& trace, std::size_t at) {
+  if (at + 1 >= trace.ops().size()) return false;
+  const auto* norm = std::get_if<ops::RmsNorm>(&trace.ops()[at]);
+  const auto* after = std::get_if<ops::Activation>(&trace.ops()[at + 1]);
+  return norm && after && plan_pair(planner, *norm, *after);
+}
+
 Stream new_stream() {
   Stream stream;
   check(cudaStreamCreateWithFlags(stream.put(), cudaStreamNonBlocking), "creating a stream");
@@ -143,6 +151,10 @@ void CudaExecutable::plan(std::size_t i, const CompileOptions& compile) {
     }
     planner.begin(at);
     try {
+      if (pair_planned(planner, trace, at)) {
+        ++at;
+        continue;
+      }
       std::visit([&](const auto& op) { cuda::plan(planner, op); }, trace.ops()[at]);
     } catch (const Error& e) {
       fail("{}: {}: {}", trace.name(), trace.label(at), e.what());

@@ -8,7 +8,7 @@ void plan(Planner& planner, const ops::GatedLinear& op) {
   Product p{.x = planner.rows(op.x)};
   const device::RowsView out = planner.rows(op.out);
   p.in = in == other ? in : DType::f32;
-  p.n = 2 * out.width, p.k = p.x.width;
+  p.n = out.width, p.k = p.x.width;
   p.joined = planner.weights().joined(op.gate, op.up, p.in);
   GatedArgs args{.gate_bias = planner.weights().vector(op.gate_bias),
                  .up_bias = planner.weights().vector(op.up_bias),
@@ -16,12 +16,7 @@ void plan(Planner& planner, const ops::GatedLinear& op) {
                  .out = out};
   // In bf16 gate and up are rounded before the product of the two, as eager frameworks do.
   args.dtype = out.dtype == DType::bf16 && p.in == DType::bf16 ? DType::bf16 : DType::f32;
-  const int vector = vector_width({out});
-  const Scratch pairs = plan_product_to_scratch(planner, p, args.dtype);
-  planner.launch([pairs, args, vector](cudaStream_t stream) mutable {
-    args.pairs = pairs.get();
-    launch_gated(args, vector, stream);
-  });
+  plan_gated(planner, p, args);
 }
 
 }  // namespace tendon::cuda

@@ -1,5 +1,7 @@
 // Rows picked by index: gather_rows from a value, embed from a table of weights.
+#include "backends/cuda/device/tensor_copy.cuh"
 #include "backends/cuda/elements.cuh"
+#include "backends/cuda/launch.h"
 
 namespace tendon::cuda {
 namespace {
@@ -8,6 +10,8 @@ constexpr int kThreads = 256;
 
 template <int V>
 __global__ void gather_kernel(GatherArgs p, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item < items) gather_item<V>(p, item);
 }
@@ -17,9 +21,9 @@ void plan_gather(Planner& planner, const GatherArgs& p) {
   const std::int64_t items = std::int64_t{p.out.count} * p.out.width / vector;
   planner.launch([p, vector, items](cudaStream_t stream) {
     if (vector == 8) {
-      gather_kernel<8><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+      launch(gather_kernel<8>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
     } else {
-      gather_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+      launch(gather_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
     }
   });
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -52,6 +53,7 @@ class Gemm {
   MatmulDesc description_;
   MatrixLayout a_, b_, c_, d_;
   cublasLtMatmulAlgo_t algorithm_{};
+  double seconds_ = 0;  // 0: not measured
 };
 
 class GemmLibrary {
@@ -61,8 +63,32 @@ class GemmLibrary {
 
   // The gemm of a shape, measured with these weights where no earlier choice is known.
   const Gemm& get(const GemmShape& shape, const void* weight);
-  // Writes the cache where anything new was measured. Best effort.
-  void save() const;
+  // Seconds that the gemm of a shape takes.
+  double cost(const GemmShape& shape, const void* weight);
+  // Seconds of one of a few launches in a row, as a captured trace runs them, with nothing in the
+  // caches at first; launch i reads `Operands::weight(i)`. The best of a few runs; infinite where
+  // a launch throws.
+  double seconds(const std::function<void(cudaStream_t, int)>& launch);
+  // Other choices kept in the same file; null where nothing is known.
+  const std::string* recall(const std::string& what) const;
+  void remember(const std::string& what, const std::string& choice);
+  // Memory for measuring, filled with random numbers of a dtype: `bytes` and several weights, each
+  // at a place of its own. Until the next call.
+  struct Operands {
+    std::byte* data = nullptr;
+    std::byte* weights = nullptr;
+    std::size_t weight_bytes = 0;
+    int count = 1;
+    const void* weight(int i) const {
+      return weights + static_cast<std::size_t>(i % count) * weight_bytes;
+    }
+  };
+  Operands operands(std::size_t bytes, std::size_t weight_bytes, DType dtype);
+  // Whether the plain product of a shape, of operands in device memory, lies in `out`.
+  bool holds(const GemmShape& shape, const void* x, const void* weight, const void* out);
+
+  // Writes the cache where anything new was measured, best effort; gives memory back.
+  void save();
   std::size_t measured() const { return measured_; }
 
  private:
@@ -71,18 +97,17 @@ class GemmLibrary {
   std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Gemm& gemm) const;
   void choose(Gemm& gemm, const void* weight);
   void measure(Gemm& gemm, const void* weight);
-  double time(const Gemm& gemm, const GemmOperands& o, const cublasLtMatmulAlgo_t& algorithm);
   bool valid(const Gemm& gemm, const GemmOperands& o, const cublasLtMatmulAlgo_t& algorithm);
   std::string header() const;
 
   Device device_;
   std::filesystem::path cache_;
   BlasLt handle_;
-  DeviceMemory workspace_, scratch_, verdict_;
+  DeviceMemory workspace_, scratch_, verdict_, flush_;
   Stream stream_;
   Event start_, stop_;
   std::map<std::string, std::unique_ptr<Gemm>> gemms_;
-  std::map<std::string, std::string> known_;  // shape -> algorithm in hex
+  std::map<std::string, std::string> known_;  // shape -> algorithm in hex, or another choice
   std::size_t measured_ = 0;
 };
 

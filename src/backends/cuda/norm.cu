@@ -1,7 +1,10 @@
+#include "backends/cuda/device/tensor_copy.cuh"
+#include "backends/cuda/launch.h"
 #include "backends/cuda/norm.h"
 
 #include <algorithm>
 
+#include "backends/cuda/device/fast_curve.cuh"
 #include "backends/cuda/device/numeric.cuh"
 
 namespace tendon::cuda {
@@ -49,12 +52,18 @@ __device__ void finish(const NormArgs& a, int row, int column, float mean, float
 #pragma unroll
     for (int j = 0; j < V; ++j) x[j] += w[j];
   }
+  if (a.curve != device::Curve::none) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) x[j] = device::fast_curve(a.curve, x[j]);
+  }
   device::store_vector<V>(a.out.data, a.out.offset(row) + column, a.out.dtype, x);
 }
 
 // ROW threads a row; a thread holds up to kHeld vectors and reads longer rows again.
 template <int V, int ROW>
 __global__ void norm_kernel(NormArgs a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int row = blockIdx.x * (kThreads / ROW) + threadIdx.x / ROW;
   if (ROW == 32 && row >= a.x.count) return;
   const int lane = threadIdx.x % ROW, vectors = a.x.width / V;
@@ -105,7 +114,7 @@ __global__ void norm_kernel(NormArgs a) {
 
 template <int V, int ROW>
 void run(const NormArgs& a, cudaStream_t stream) {
-  norm_kernel<V, ROW><<<blocks(a.x.count, kThreads / ROW), kThreads, 0, stream>>>(a);
+  launch(norm_kernel<V, ROW>, {dim3(blocks(a.x.count, kThreads / ROW)), kThreads}, stream, a);
 }
 
 }  // namespace

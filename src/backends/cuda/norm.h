@@ -12,6 +12,7 @@ struct NormArgs {
   float offset = 0, eps = 0;
   device::TableView scale, shift;
   int centered = 0;  // layer norm: the mean is taken off
+  device::Curve curve = device::Curve::none;  // after everything else
 };
 
 void plan_norm(Planner& planner, const NormArgs& args);

@@ -1,5 +1,7 @@
 // Ops on pixel grids: space_to_depth, average_pool, and the unfolding that conv2d multiplies.
 #include "backends/cuda/device/numeric.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
+#include "backends/cuda/launch.h"
 #include "backends/cuda/pixels.h"
 #include "backends/cuda/planner.h"
 
@@ -14,6 +16,8 @@ struct BlockArgs {
 };
 
 __global__ void space_to_depth_kernel(BlockArgs p, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item >= items) return;
   const int depth = p.channels * p.block * p.block;
@@ -41,6 +45,8 @@ struct PoolArgs {
 };
 
 __global__ void average_pool_kernel(PoolArgs p, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item >= items) return;
   const int c = static_cast<int>(item % p.channels);
@@ -68,6 +74,8 @@ __global__ void average_pool_kernel(PoolArgs p, int64_t items) {
 // One thread moves V channels of one tap of one output pixel.
 template <int V>
 __global__ void unfold_kernel(UnfoldArgs p, void* out, int64_t items) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item >= items) return;
   const int per_tap = p.channels / V;
@@ -96,9 +104,9 @@ __global__ void unfold_kernel(UnfoldArgs p, void* out, int64_t items) {
 void launch_unfold(const UnfoldArgs& p, void* out, int vector, cudaStream_t stream) {
   const int64_t items = p.pixels * p.kernel_y * p.kernel_x * (p.channels / vector);
   if (vector == 8) {
-    unfold_kernel<8><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, out, items);
+    launch(unfold_kernel<8>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, out, items);
   } else {
-    unfold_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(p, out, items);
+    launch(unfold_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, p, out, items);
   }
 }
 
@@ -110,7 +118,7 @@ void plan(Planner& planner, const ops::SpaceToDepth& op) {
   p.channel_major = op.channel_major;
   const std::int64_t items = y.numel();
   planner.launch([p, items](cudaStream_t stream) {
-    space_to_depth_kernel<<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+    launch(space_to_depth_kernel, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
   });
 }
 
@@ -122,7 +130,7 @@ void plan(Planner& planner, const ops::AveragePool& op) {
   p.step = static_cast<int>(op.channel_step), p.offset = static_cast<int>(op.channel_offset);
   const std::int64_t items = y.numel();
   planner.launch([p, items](cudaStream_t stream) {
-    average_pool_kernel<<<blocks(items, kThreads), kThreads, 0, stream>>>(p, items);
+    launch(average_pool_kernel, {dim3(blocks(items, kThreads)), kThreads}, stream, p, items);
   });
 }
 

@@ -106,6 +106,8 @@ void plan(Planner& planner, const ops::GatedLinear& op);
 void plan(Planner& planner, const ops::Conv2d& op);
 void plan(Planner& planner, const ops::Attention& op);
 void plan(Planner& planner, const ops::RmsNorm& op);
+// A norm and the activation right after it in one kernel; false where they cannot be.
+bool plan_pair(Planner& planner, const ops::RmsNorm& op, const ops::Activation& after);
 void plan(Planner& planner, const ops::LayerNorm& op);
 void plan(Planner& planner, const ops::Rope& op);
 void plan(Planner& planner, const ops::QkvRope& op);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/tiles.h"
 #include "base/error.h"
 
 namespace tendon::cuda {
@@ -86,6 +87,26 @@ Input input(Planner& planner, const Product& p) {
   return in;
 }
 
+const void* weight_of(Planner& planner, const Product& p) {
+  return p.joined ? p.joined : planner.weights().matrix(p.weight, p.in);
+}
+
+TileProduct tiles(Planner& planner, const Product& p, const EpilogueArgs& epilogue) {
+  TileProduct t{.x = p.x, .scratch_x = p.scratch_x, .weight = weight_of(planner, p)};
+  t.n = p.n, t.k = p.k, t.epilogue = epilogue;
+  return t;
+}
+
+// What the library's product costs, and a kernel after it that moves `bytes`.
+Alternative by_library(Planner& planner, const Product& p, const ProductExtras& extras,
+                       const RowsView& out, double bytes) {
+  constexpr double kLaunch = 2.5e-6, kRate = 3e12;
+  const GemmShape shape = shape_of(p, extras, p.x, out);
+  GemmLibrary* library = planner.shared().gemms;
+  const void* weight = weight_of(planner, p);
+  return {[=] { return library->cost(shape, weight); }, bytes > 0 ? kLaunch + bytes / kRate : 0.0};
+}
+
 }  // namespace
 
 DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
@@ -94,9 +115,9 @@ DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
   return half ? DType::bf16 : DType::f32;
 }
 
-bool library_finishes(const Planner& planner, const Finish& f, Value value, DType in) {
+bool library_finishes(const Planner& planner, const Finish& f, DType in) {
   const Trace& t = planner.trace();
-  const DType out = t.dtype(value);
+  const DType out = t.dtype(f.out);
   // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows are aligned to less than 16
   // bytes.
   if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 16) return false;
@@ -108,19 +129,19 @@ bool library_finishes(const Planner& planner, const Finish& f, Value value, DTyp
   return f.act == Act::gelu_tanh && f.bias && !f.residual && out == DType::bf16;
 }
 
-ProductExtras library_extras(Planner& planner, const Finish& f, Value out) {
+ProductExtras library_extras(Planner& planner, const Finish& f) {
   ProductExtras extras{.residual = planner.rows(f.residual)};
   if (!f.bias) return extras;
   extras.epilogue =
       f.act == Act::gelu_tanh ? GemmShape::Epilogue::gelu_bias : GemmShape::Epilogue::bias;
-  extras.bias = planner.trace().dtype(out) == DType::bf16
+  extras.bias = planner.trace().dtype(f.out) == DType::bf16
                     ? planner.weights().vector_bf16(f.bias)
                     : static_cast<const void*>(planner.weights().vector(f.bias));
   return extras;
 }
 
 void plan_product(Planner& planner, const Product& p, const ProductExtras& extras) {
-  const void* weight = p.joined ? p.joined : planner.weights().matrix(p.weight, p.in);
+  const void* weight = weight_of(planner, p);
   const Input x = input(planner, p);
   const Gemm& gemm = planner.shared().gemms->get(shape_of(p, extras, x.view, p.out), weight);
   planner.launch([&gemm, x, weight, extras, out = p.out.data](cudaStream_t stream) {
@@ -129,16 +150,90 @@ void plan_product(Planner& planner, const Product& p, const ProductExtras& extra
 }
 
 Scratch plan_product_to_scratch(Planner& planner, const Product& p, DType dtype) {
-  const void* weight = p.joined ? p.joined : planner.weights().matrix(p.weight, p.in);
+  const void* weight = weight_of(planner, p);
   const std::size_t count = static_cast<std::size_t>(p.x.count);
   const Scratch acc = planner.scratch(count * static_cast<std::size_t>(p.n) * size_of(dtype));
-  const Input x = input(planner, p);
   const RowsView out = dense(nullptr, dtype, p.x.count, p.n);
+  if (p.in == DType::bf16) {
+    TileProduct t = tiles(planner, p, {.out = out});
+    t.scratch_out = acc;
+    if (plan_tiles(planner, t, by_library(planner, p, {}, out, 0))) return acc;
+  }
+  const Input x = input(planner, p);
   const Gemm& gemm = planner.shared().gemms->get(shape_of(p, {}, x.view, out), weight);
   planner.launch([&gemm, acc, x, weight](cudaStream_t stream) {
     gemm.run({x.get(), weight, nullptr, nullptr, acc.get()}, stream);
   });
   return acc;
+}
+
+namespace {
+
+// How an op ends where the library multiplies.
+struct LibraryEnd {
+  bool finishes = false;
+  ProductExtras extras;
+  RowsView out;
+  double bytes = 0;  // that a kernel after it moves
+};
+
+LibraryEnd library_end(Planner& planner, const Product& p, const Finish& finish,
+                       const EpilogueArgs& args) {
+  LibraryEnd end;
+  end.finishes = !args.gate.data && library_finishes(planner, finish, p.in);
+  if (end.finishes) end.extras = library_extras(planner, finish);
+  end.out = end.finishes ? p.out : dense(nullptr, DType::f32, p.x.count, p.n);
+  end.bytes = end.finishes ? 0.0 : 8.0 * p.x.count * p.n;
+  return end;
+}
+
+}  // namespace
+
+void plan_finished(Planner& planner, const Product& p, const Finish& finish,
+                   const EpilogueArgs& args) {
+  const LibraryEnd end = library_end(planner, p, finish, args);
+  if (p.in == DType::bf16 && plan_tiles(planner, tiles(planner, p, args),
+                                        by_library(planner, p, end.extras, end.out, end.bytes))) {
+    return;
+  }
+  if (end.finishes) {
+    plan_product(planner, p, end.extras);
+    return;
+  }
+  const int vector =
+      std::min(vector_width({args.residual, args.out}), vector_width(args.gate, args.out.width));
+  const Scratch acc = plan_product_to_scratch(planner, p, DType::f32);
+  planner.launch([acc, args, vector](cudaStream_t stream) {
+    launch_epilogue(static_cast<const float*>(acc.get()), args, vector, stream);
+  });
+}
+
+bool plan_convolution(Planner& planner, const Product& p, const TileConv& conv,
+                      const Finish& finish, const EpilogueArgs& args) {
+  if (p.in != DType::bf16) return false;
+  const LibraryEnd end = library_end(planner, p, finish, args);
+  TileProduct t = tiles(planner, p, args);
+  t.conv = conv;
+  const double unfolded = 2.0 * p.x.count * p.k;
+  return plan_tiles(planner, t, by_library(planner, p, end.extras, end.out, end.bytes + unfolded));
+}
+
+void plan_gated(Planner& planner, const Product& p, const GatedArgs& args) {
+  Product both = p;
+  both.n = 2 * p.n;
+  if (p.in == DType::bf16) {
+    TileProduct t =
+        tiles(planner, p, {.bias = args.gate_bias, .curve = args.curve, .out = args.out});
+    t.paired = 1, t.up_bias = args.up_bias, t.rounds = args.dtype == DType::bf16;
+    const RowsView out = dense(nullptr, args.dtype, p.x.count, both.n);
+    if (plan_tiles(planner, t, by_library(planner, both, {}, out, 6.0 * p.x.count * p.n))) return;
+  }
+  const int vector = vector_width({args.out});
+  const Scratch pairs = plan_product_to_scratch(planner, both, args.dtype);
+  planner.launch([pairs, a = args, vector](cudaStream_t stream) mutable {
+    a.pairs = pairs.get();
+    launch_gated(a, vector, stream);
+  });
 }
 
 }  // namespace tendon::cuda

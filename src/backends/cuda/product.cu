@@ -1,4 +1,7 @@
+#include "backends/cuda/device/fast_curve.cuh"
 #include "backends/cuda/device/numeric.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
+#include "backends/cuda/launch.h"
 #include "backends/cuda/product.h"
 
 namespace tendon::cuda {
@@ -8,6 +11,8 @@ constexpr int kThreads = 256;
 
 template <int V>
 __global__ void epilogue_kernel(const float* acc, EpilogueArgs a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int per_row = a.out.width / V;
   const int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (i >= int64_t{a.out.count} * per_row) return;
@@ -20,7 +25,7 @@ __global__ void epilogue_kernel(const float* acc, EpilogueArgs a) {
     for (int j = 0; j < V; ++j) v[j] += other[j];
   }
 #pragma unroll
-  for (int j = 0; j < V; ++j) v[j] = device::curve(a.curve, v[j]);
+  for (int j = 0; j < V; ++j) v[j] = device::fast_curve(a.curve, v[j]);
   if (a.gate.data) {
     device::load_vector<V>(a.gate.row(row), column, DType::f32, other);
 #pragma unroll
@@ -36,6 +41,8 @@ __global__ void epilogue_kernel(const float* acc, EpilogueArgs a) {
 }
 
 __global__ void convert_kernel(device::RowsView x, void* out, DType dtype) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (i >= int64_t{x.count} * x.width) return;
   const int row = static_cast<int>(i / x.width), column = static_cast<int>(i % x.width);
@@ -44,6 +51,8 @@ __global__ void convert_kernel(device::RowsView x, void* out, DType dtype) {
 
 template <int V>
 __global__ void gated_kernel(GatedArgs a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int per_row = a.out.width / V;
   const int64_t i = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (i >= int64_t{a.out.count} * per_row) return;
@@ -63,7 +72,7 @@ __global__ void gated_kernel(GatedArgs a) {
     for (int j = 0; j < V; ++j) up[j] += bias[j];
   }
 #pragma unroll
-  for (int j = 0; j < V; ++j) gate[j] = device::curve(a.curve, gate[j]) * up[j];
+  for (int j = 0; j < V; ++j) gate[j] = device::fast_curve(a.curve, gate[j]) * up[j];
   device::store_vector<V>(a.out.data, a.out.offset(row) + column, a.out.dtype, gate);
 }
 
@@ -72,23 +81,23 @@ __global__ void gated_kernel(GatedArgs a) {
 void launch_epilogue(const float* acc, const EpilogueArgs& a, int vector, cudaStream_t stream) {
   const int64_t items = int64_t{a.out.count} * a.out.width / vector;
   if (vector == 8) {
-    epilogue_kernel<8><<<blocks(items, kThreads), kThreads, 0, stream>>>(acc, a);
+    launch(epilogue_kernel<8>, {dim3(blocks(items, kThreads)), kThreads}, stream, acc, a);
   } else {
-    epilogue_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(acc, a);
+    launch(epilogue_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, acc, a);
   }
 }
 
 void launch_convert(const device::RowsView& x, void* out, DType dtype, cudaStream_t stream) {
-  convert_kernel<<<blocks(int64_t{x.count} * x.width, kThreads), kThreads, 0, stream>>>(x, out,
-                                                                                        dtype);
+  launch(convert_kernel, {dim3(blocks(int64_t{x.count} * x.width, kThreads)), kThreads}, stream, x,
+         out, dtype);
 }
 
 void launch_gated(const GatedArgs& a, int vector, cudaStream_t stream) {
   const int64_t items = int64_t{a.out.count} * a.out.width / vector;
   if (vector == 8) {
-    gated_kernel<8><<<blocks(items, kThreads), kThreads, 0, stream>>>(a);
+    launch(gated_kernel<8>, {dim3(blocks(items, kThreads)), kThreads}, stream, a);
   } else {
-    gated_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(a);
+    launch(gated_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, a);
   }
 }
 

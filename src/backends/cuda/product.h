@@ -30,9 +30,10 @@ struct Finish {
   Act act = Act::none;
   Value residual;
   int inputs = 0;
+  Value out;
 };
-bool library_finishes(const Planner& planner, const Finish& finish, Value out, DType in);
-ProductExtras library_extras(Planner& planner, const Finish& finish, Value out);
+bool library_finishes(const Planner& planner, const Finish& finish, DType in);
+ProductExtras library_extras(Planner& planner, const Finish& finish);
 
 // out = x W^T with the extras.
 void plan_product(Planner& planner, const Product& product, const ProductExtras& extras = {});
@@ -46,6 +47,14 @@ struct EpilogueArgs {
   device::TableView gate;
   device::RowsView residual, out;
 };
+// The product and its epilogue, in one kernel or in as few as there are.
+void plan_finished(Planner& planner, const Product& product, const Finish& finish,
+                   const EpilogueArgs& args);
+// The same of a convolution without unfolding it; false where that does not suit or is slower.
+// `product` is the one over unfolded rows.
+struct TileConv;
+bool plan_convolution(Planner& planner, const Product& product, const TileConv& conv,
+                      const Finish& finish, const EpilogueArgs& args);
 void launch_epilogue(const float* acc, const EpilogueArgs& args, int vector, cudaStream_t stream);
 // Rows of x as dense rows of another floating dtype.
 void launch_convert(const device::RowsView& x, void* out, DType dtype, cudaStream_t stream);
@@ -58,6 +67,9 @@ struct GatedArgs {
   device::Curve curve = device::Curve::none;
   device::RowsView out;
 };
+// The product of gate and up and what GatedArgs says. `product.joined` holds both, n outputs of
+// each.
+void plan_gated(Planner& planner, const Product& product, const GatedArgs& args);
 void launch_gated(const GatedArgs& args, int vector, cudaStream_t stream);
 
 }  // namespace tendon::cuda

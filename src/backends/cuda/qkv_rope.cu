@@ -1,5 +1,7 @@
 // After the product of q, k and v: norms, rotation and each result to its place, one CTA a token.
 #include "backends/cuda/device/rotate.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
+#include "backends/cuda/launch.h"
 #include "backends/cuda/product.h"
 
 namespace tendon::cuda {
@@ -44,8 +46,37 @@ __device__ void add_bias(const Args& a, int first, int half, int i, float (&x)[V
   for (int j = 0; j < V; ++j) x[j] += c[j], y[j] += d[j];
 }
 
+// Without norms a chunk needs nothing of the others: those of q, k and v in one pass.
+template <int V>
+__device__ void place_all(const Args& a) {
+  const int token = blockIdx.x, half = a.width / 2, per_head = half / V;
+  const int64_t base = int64_t{token} * a.n;
+  const int total = (a.section[0].heads + a.section[1].heads + a.section[2].heads) * per_head;
+  for (int c = threadIdx.x; c < total; c += kThreads) {
+    int which = 0, h = c / per_head;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (which == i && h >= a.section[i].heads) h -= a.section[i].heads, which = i + 1;
+    }
+    const Section& s = a.section[which];
+    const int head = s.first + h * a.width, i = c % per_head * V;
+    float x[V], y[V];
+    device::load_pairs<V>(a.all, base + head, a.dtype, half, i, a.rotation.interleaved, x, y);
+    add_bias<V>(a, head, half, i, x, y);
+    if (s.rotated) device::rotate<V>(a.rotation, token, half, i, x, y);
+    device::store_pairs<V>(s.out.data, s.out.offset(token * s.heads + h), s.out.dtype, half, i,
+                           a.rotation.interleaved, x, y);
+  }
+}
+
 template <int V>
 __global__ void finish_kernel(Args a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
+  if (!a.section[0].norm && !a.section[1].norm) {
+    place_all<V>(a);
+    return;
+  }
   const int token = blockIdx.x, half = a.width / 2, per_head = half / V;
   const int64_t base = int64_t{token} * a.n;
   for (int which = 0; which < 3; ++which) {
@@ -149,9 +180,9 @@ void plan(Planner& planner, const ops::QkvRope& op) {
   planner.launch([a, all, wide, tokens](cudaStream_t stream) mutable {
     a.all = all.get();
     if (wide) {
-      finish_kernel<8><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(a);
+      launch(finish_kernel<8>, {dim3(static_cast<unsigned>(tokens)), kThreads}, stream, a);
     } else {
-      finish_kernel<1><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(a);
+      launch(finish_kernel<1>, {dim3(static_cast<unsigned>(tokens)), kThreads}, stream, a);
     }
   });
 }

@@ -1,4 +1,6 @@
 #include "backends/cuda/device/rotate.cuh"
+#include "backends/cuda/device/tensor_copy.cuh"
+#include "backends/cuda/launch.h"
 #include "backends/cuda/planner.h"
 
 namespace tendon::cuda {
@@ -14,6 +16,8 @@ struct Args {
 
 template <int V>
 __global__ void rope_kernel(Args a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
   const int half = a.x.width / 2, per_row = half / V;
   const int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x;
   if (item >= int64_t{a.x.count} * per_row) return;
@@ -40,9 +44,9 @@ void plan(Planner& planner, const ops::Rope& op) {
   const std::int64_t items = std::int64_t{a.x.count} * (a.x.width / 2);
   planner.launch([a, wide, items](cudaStream_t stream) {
     if (wide) {
-      rope_kernel<8><<<blocks(items / 8, kThreads), kThreads, 0, stream>>>(a);
+      launch(rope_kernel<8>, {dim3(blocks(items / 8, kThreads)), kThreads}, stream, a);
     } else {
-      rope_kernel<1><<<blocks(items, kThreads), kThreads, 0, stream>>>(a);
+      launch(rope_kernel<1>, {dim3(blocks(items, kThreads)), kThreads}, stream, a);
     }
   });
 }
