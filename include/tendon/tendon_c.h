@@ -96,14 +96,20 @@ typedef struct tendon_observation {
   const char* prompt; /* UTF-8; NULL: the default prompt */
 } tendon_observation;
 
+/* How pinned rows take part; a family refuses those it does not know. */
+typedef int32_t tendon_pin_rule;
+enum { TENDON_PIN_FAMILY, TENDON_PIN_CONDITIONED, TENDON_PIN_RENOISED, TENDON_PIN_CLAMPED };
+
 typedef struct tendon_infer_options {
   size_t size;
   const uint64_t* seed; /* of this call's noise; NULL: the session's next */
   int32_t steps;        /* denoising steps; 0: the contract's */
-  const float* noise;   /* [horizon, model_width]; NULL: drawn from the seed */
-  size_t noise_count;   /* numbers */
-  const float* pinned;  /* [rows, model_width]: first rows of model_actions, decided already */
-  size_t pinned_count;  /* numbers */
+  tendon_pin_rule pin_rule;
+  const float* noise;  /* [horizon, model_width]; NULL: drawn from the seed */
+  size_t noise_count;  /* numbers */
+  const float* pinned; /* [rows, model_width]: first rows of model_actions, decided already */
+  size_t pinned_count; /* numbers */
+  double shift;        /* of the time schedule, for families that have one; 0: the contract's */
 } tendon_infer_options;
 
 typedef struct tendon_timing {

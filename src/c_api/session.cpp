@@ -13,6 +13,9 @@ constexpr ArrayType kTypes[] = {ArrayType::boolean, ArrayType::u8,  ArrayType::i
                                 ArrayType::i16,     ArrayType::u32, ArrayType::i32, ArrayType::u64,
                                 ArrayType::i64,     ArrayType::f16, ArrayType::f32, ArrayType::f64};
 static_assert(static_cast<std::size_t>(TENDON_F64) + 1 == std::size(kTypes));
+constexpr PinRule kPinRules[] = {PinRule::family, PinRule::conditioned, PinRule::renoised,
+                                 PinRule::clamped};
+static_assert(static_cast<std::size_t>(TENDON_PIN_CLAMPED) + 1 == std::size(kPinRules));
 
 std::string text(const char* given) { return given == nullptr ? std::string() : given; }
 
@@ -117,6 +120,10 @@ void Session::infer(const tendon_observation* observation, const tendon_infer_op
   options.pinned = numbers(o.pinned, o.pinned_count, "pinned");
   options.seed = o.seed != nullptr ? *o.seed : request_seed(seed_, request_);
   options.steps = o.steps;
+  require(o.pin_rule >= TENDON_PIN_FAMILY && o.pin_rule <= TENDON_PIN_CLAMPED,
+          "pin_rule {} is none of TENDON_PIN_FAMILY..TENDON_PIN_CLAMPED", o.pin_rule);
+  options.pin_rule = kPinRules[o.pin_rule];
+  options.shift = o.shift;
   left_ = 0;
   const Status status = policy_.infer(seen, options, chunk_);
   require(status.ok(), "{}", status.message());

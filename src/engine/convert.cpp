@@ -30,6 +30,14 @@ std::string part_of(const std::string& name) {
 
 bool is_policy(const std::string& part) { return part.empty() || part == "policy:"; }
 
+// Whether a file may lack the tensor. A part that inference never reads (the text encoder, which
+// runs beside it) is whole or not there.
+bool may_lack(const Family& f, const std::string& name) {
+  return std::any_of(f.unused.begin(), f.unused.end(), [&](const std::string& glob) {
+    return glob != part_of(name) + "*" && glob_match(glob, name);
+  });
+}
+
 // A source file, its tensors under the names that models ask for.
 struct Part {
   PtFile file;
@@ -53,7 +61,7 @@ std::map<std::string, Match> matches(const Family& f, const PtFile& file) {
   for (const StoredTensor& t : file.tensors()) names.insert(apply_rules(f.name_rules, t.name));
   std::map<std::string, Match> all;
   for (const TensorSpec& t : f.tensors(f.mini_dims())) {
-    if (glob_match_any(f.unused, t.name)) continue;
+    if (may_lack(f, t.name)) continue;
     const std::string part = part_of(t.name);
     Match& m = all[part];
     m.family = &f, m.part = part;
@@ -143,7 +151,7 @@ void check_part(Part& part, const json& dims, std::vector<std::string>& left_out
     const auto at = part.tensors.find(t.name);
     const std::string name = t.name.substr(part.name.size());
     if (at == part.tensors.end()) {
-      require(glob_match_any(f.unused, t.name), "{}: the tensor '{}' is missing", path, name);
+      require(may_lack(f, t.name), "{}: the tensor '{}' is missing", path, name);
       continue;
     }
     require(at->second->shape == t.shape, "{}: the tensor '{}' is {}, wanted {}", path, name,

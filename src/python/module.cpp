@@ -16,6 +16,8 @@ using namespace nb::literals;
 namespace tendon::python {
 namespace {
 
+using Call = SharedPolicy::Call;
+
 template <class T>
 using Rows = nb::ndarray<nb::numpy, T, nb::ndim<2>, nb::c_contig>;
 
@@ -85,6 +87,19 @@ void bind_info(nb::module_& m) {
 }
 
 void bind_policy(nb::module_& m) {
+  nb::enum_<PinRule>(m, "PinRule")
+      .value("family", PinRule::family)
+      .value("conditioned", PinRule::conditioned)
+      .value("renoised", PinRule::renoised)
+      .value("clamped", PinRule::clamped);
+  nb::class_<Call>(m, "Call")
+      .def(nb::init<>())
+      .def_rw("seed", &Call::seed, nb::arg("seed").none())
+      .def_rw("steps", &Call::steps)
+      .def_rw("shift", &Call::shift)
+      .def_rw("pin_rule", &Call::pin_rule)
+      .def_rw("noise", &Call::noise, nb::arg("noise").none())
+      .def_rw("pinned", &Call::pinned, nb::arg("pinned").none());
   nb::class_<SharedPolicy>(m, "Policy")
       .def(
           "__init__",
@@ -97,14 +112,10 @@ void bind_policy(nb::module_& m) {
       .def("takes", &SharedPolicy::takes, "key"_a)
       .def(
           "infer",
-          [](SharedPolicy& self, const nb::list& items, std::optional<std::uint64_t> seed,
-             int steps, nb::object noise, nb::object pinned) {
-            return to_python(self.infer(items, {.seed = seed,
-                                                .steps = steps,
-                                                .noise = std::move(noise),
-                                                .pinned = std::move(pinned)}));
+          [](SharedPolicy& self, const nb::list& items, const Call& call) {
+            return to_python(self.infer(items, call));
           },
-          "items"_a, "seed"_a.none(), "steps"_a, "noise"_a.none(), "pinned"_a.none())
+          "items"_a, "call"_a)
       .def(
           "warm_up",
           [](SharedPolicy& self, const nb::list& items) {

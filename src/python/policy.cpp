@@ -86,6 +86,8 @@ Chunk SharedPolicy::infer(const nb::list& items, const Call& call) {
   options.noise = numbers("noise", call.noise, kept);
   options.pinned = numbers("pinned", call.pinned, kept);
   options.steps = call.steps;
+  options.shift = call.shift;
+  options.pin_rule = call.pin_rule;
   require(call.steps >= 0, "steps: {} came, a positive number is wanted", call.steps);
   const nb::gil_scoped_release release;
   const std::lock_guard lock(mutex_);

@@ -32,6 +32,8 @@ class SharedPolicy {
   struct Call {
     std::optional<std::uint64_t> seed;  // none: request_seed of the session
     int steps = 0;
+    double shift = 0;
+    PinRule pin_rule = PinRule::family;
     nanobind::object noise = nanobind::none(), pinned = nanobind::none();  // fp32 arrays
     // Not at all: requests after it are numbered as if it had not been (warming up).
     Counts counts = Counts::as_request;

@@ -165,6 +165,12 @@ static void test_infer(tendon_policy* policy) {
   options.pinned_count = 2 * row;
   OK(tendon_infer(policy, &o, &options, &chunk));
   CHECK(memcmp(pinned, chunk.model_actions, 2 * row * sizeof(float)) == 0);
+  options.pin_rule = 17;
+  REFUSED(tendon_infer(policy, &o, &options, &chunk), "pin_rule 17");
+  options.pin_rule = TENDON_PIN_FAMILY;
+  options.shift = 5;
+  REFUSED(tendon_infer(policy, &o, &options, &chunk), "shift");
+  options.shift = 0;
   options.noise_count = 5;
   REFUSED(tendon_infer(policy, &o, &options, &chunk), "noise");
   free(first);

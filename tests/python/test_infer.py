@@ -37,6 +37,18 @@ def test_result(libero, seen):
     assert all(v.shape[0] == info.horizon for v in result.values() if isinstance(v, np.ndarray))
 
 
+def test_the_published_chunk_broker_takes_it(libero, seen):
+    broker = pytest.importorskip("openpi_client.action_chunk_broker")
+    chunk = libero.infer(seen)["actions"]
+    libero.reset()
+    robot = broker.ActionChunkBroker(libero, action_horizon=3)
+    for row in chunk[:3]:
+        assert np.array_equal(robot.infer(seen)["actions"], row)
+    assert not np.array_equal(robot.infer(seen)["actions"], chunk[0])  # of the next chunk
+    robot.reset()  # drops the rest, and asks the policy to begin anew
+    assert np.array_equal(robot.infer(seen)["actions"], chunk[0])
+
+
 def test_requests_draw_their_own_noise(libero, seen):
     first, second = (libero.infer(seen)["actions"] for _ in range(2))
     assert not np.array_equal(first, second)

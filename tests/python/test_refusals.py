@@ -53,6 +53,8 @@ def test_observation(libero, seen, change, words):
     ({"noise": np.full((10, 32), np.inf)}, "noise"),
     ({"pinned": np.zeros(5)}, "pinned"),
     ({"steps": -1}, "steps"),
+    ({"pin_rule": "soft"}, "family, conditioned, renoised, clamped"),
+    ({"shift": 5.0}, "shift"),
     ({"steps": 10**6}, "steps"),
 ])
 def test_options(libero, seen, options, words):

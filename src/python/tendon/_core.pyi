@@ -1,3 +1,4 @@
+import enum
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -99,18 +100,32 @@ class PolicyInfo:
     @property
     def arena_bytes(self) -> int: ...
 
+class PinRule(enum.Enum):
+    """How pinned rows take part in the denoising."""
+
+    family = 0
+    conditioned = 1
+    renoised = 2
+    clamped = 3
+
+class Call:
+    """See `tendon.Policy.infer`."""
+
+    seed: Optional[int]
+    steps: int
+    shift: float
+    pin_rule: PinRule
+    noise: Optional[npt.NDArray[np.float32]]
+    pinned: Optional[npt.NDArray[np.float32]]
+    def __init__(self) -> None: ...
+
 class Policy:
     def __init__(self, path: str, options: LoadOptions, seed: int, strict: bool) -> None: ...
     @property
     def info(self) -> PolicyInfo: ...
     def takes(self, key: str) -> bool: ...
     def infer(
-        self,
-        items: list[tuple[str, Any]],
-        seed: Optional[int],
-        steps: int,
-        noise: Optional[npt.NDArray[np.float32]],
-        pinned: Optional[npt.NDArray[np.float32]],
+        self, items: list[tuple[str, Any]], call: Call
     ) -> tuple[
         npt.NDArray[np.float64], npt.NDArray[np.float32], list[tuple[str, float]], float
     ]: ...

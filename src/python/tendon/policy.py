@@ -45,7 +45,7 @@ def load(
         default_prompt: used where an observation has no prompt.
         context: file of text rows used for every prompt (.npy, .safetensors).
         text_cache: folder where text rows of encoded prompts are kept.
-        schedule: "exact" or "bf16" time steps; None: the contract's.
+        schedule: "exact", "bf16" or "divided" time steps; None: the contract's.
         threads: CPU threads; 0: all.
         max_steps: most denoising steps a call may ask for.
         truncate_prompt: cut a prompt that is over capacity instead of refusing it.
@@ -93,6 +93,8 @@ class Policy:
         seed: Optional[int] = None,
         steps: Optional[int] = None,
         pinned: Optional[npt.ArrayLike] = None,
+        pin_rule: str = "family",
+        shift: float = 0,
     ) -> dict[str, Any]:
         """One observation in, one chunk of actions out.
 
@@ -107,6 +109,8 @@ class Policy:
             steps: denoising steps; None: the contract's.
             pinned: float32 [rows, model_width], the first rows of the new chunk's model_actions,
                 decided already; they come back unchanged.
+            pin_rule: how they take part: "family" (its own), "conditioned", "renoised", "clamped".
+            shift: of the time schedule, for families that have one; 0: the contract's.
 
         Returns:
             "actions": float64 [horizon, width], robot units.
@@ -118,13 +122,14 @@ class Policy:
             tendon.Error: a key is missing, has another shape or a value that is not finite; the
                 prompt is over capacity; the device failed.
         """
-        actions, model_actions, parts, seconds = self._core.infer(
-            list(self._items(obs)),
-            seed,
-            0 if steps is None else steps,
-            _float32(noise),
-            _float32(pinned),
-        )
+        call = _core.Call()
+        call.seed = seed
+        call.steps = 0 if steps is None else steps
+        call.shift = shift
+        call.pin_rule = _pin_rule(pin_rule)
+        call.noise = _float32(noise)
+        call.pinned = _float32(pinned)
+        actions, model_actions, parts, seconds = self._core.infer(list(self._items(obs)), call)
         timing = {f"{part}_ms": s * 1e3 for part, s in parts}
         model = sum(s for part, s in parts if part not in ("preprocess", "postprocess"))
         return {
@@ -199,6 +204,13 @@ def _array(key: str, value: Any) -> npt.NDArray[Any]:
             f"{key}: {array.dtype} came; booleans, integers and floats of at most 64 bits are taken"
         )
     return array
+
+
+def _pin_rule(name: str) -> _core.PinRule:
+    rules = _core.PinRule.__members__
+    if name not in rules:
+        raise _core.Error(f'pin_rule "{name}": {", ".join(rules)} are known')
+    return rules[name]
 
 
 def _float32(value: Optional[npt.ArrayLike]) -> Optional[npt.NDArray[np.float32]]:
