@@ -48,25 +48,28 @@ json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
                     {"success", episode.success()},
                     {"ticks", episode.ticks}});
   }
-  return {{"episodes", n},
-          {"successes", result.successes()},
-          {"others", result.others()},
-          {"originals", result.originals()},
-          {"nothing", n - result.successes() - result.others()},
-          {"rate", static_cast<double>(result.successes()) / n},
-          {"interval", {rate.low, rate.high}},
-          {"mean_ticks", result.mean_ticks()},
-          {"latency_ms",
-           {{"p50", milliseconds(result.latency(0.5))},
-            {"p90", milliseconds(result.latency(0.9))},
-            {"p99", milliseconds(result.latency(0.99))},
-            {"max", milliseconds(result.latency(1))}}},
-          {"inferences", result.latencies.size()},
-          {"seconds", result.seconds},
-          {"fingerprint", fmt::format("{:016x}", result.fingerprint)},
-          {"policy", describe(policy)},
-          {"physics", sim::physics_version()},
-          {"list", list}};
+  return {
+      {"episodes", n},
+      {"successes", result.successes()},
+      {"others", result.others()},
+      {"originals", result.originals()},
+      {"nothing", n - result.successes() - result.others()},
+      {"rate", static_cast<double>(result.successes()) / n},
+      {"interval", {rate.low, rate.high}},
+      {"mean_ticks", result.mean_ticks()},
+      {"latency_ms",
+       {{"p50", milliseconds(result.latency(0.5))},
+        {"p90", milliseconds(result.latency(0.9))},
+        {"p99", milliseconds(result.latency(0.99))},
+        {"max", milliseconds(result.latency(1))}}},
+      {"pictures_ms",
+       {{"p50", milliseconds(result.drawing(0.5))}, {"p99", milliseconds(result.drawing(0.99))}}},
+      {"inferences", result.latencies.size()},
+      {"seconds", result.seconds},
+      {"fingerprint", fmt::format("{:016x}", result.fingerprint)},
+      {"policy", describe(policy)},
+      {"physics", sim::physics_version()},
+      {"list", list}};
 }
 
 void print_row(const char* name, int count, int all) {
@@ -89,6 +92,8 @@ void print_table(const sim::RolloutResult& result, const PolicyInfo& policy) {
              "one inference", milliseconds(result.latency(0.5)), milliseconds(result.latency(0.9)),
              milliseconds(result.latency(0.99)), milliseconds(result.latency(1)),
              result.latencies.size(), policy.device, policy.dtype);
+  fmt::print("  {:<32} p50 {:.2f}, p99 {:.2f} ms (one thread)\n", "drawing both pictures",
+             milliseconds(result.drawing(0.5)), milliseconds(result.drawing(0.99)));
   fmt::print("  {:<32} {:.1f} s, fingerprint {:016x}\n", "all episodes", result.seconds,
              result.fingerprint);
 }

@@ -26,6 +26,12 @@ void check(const RolloutOptions& options) {
   if (options.delay < 0) throw Error("rollout: the delay counts ticks from 0 up");
 }
 
+double at_quantile(std::vector<double> values, double quantile) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(quantile * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
 int most_ticks(const RolloutOptions& options) {
   if (options.most_ticks > 0) return options.most_ticks;
   return options.task == Task::blocks ? 200 : 140;
@@ -75,7 +81,7 @@ class Loop {
     return outcome;
   }
 
-  std::vector<double> latencies;
+  std::vector<double> latencies, drawings;
   std::uint64_t fingerprint = 0xCBF29CE484222325u;  // FNV-1a, 64-bit words
 
  private:
@@ -95,7 +101,9 @@ class Loop {
   }
 
   void infer(std::uint64_t noise_seed) {
+    const Clock::time_point looks = Clock::now();
     cameras_.look(world_);
+    drawings.push_back(seconds_since(looks));
     for (int camera = 0; camera < kCameras; ++camera) {
       if (options_.blanked[camera]) cameras_.blank(camera);
       seen_.cameras[camera].image = cameras_.picture(camera);
@@ -165,6 +173,7 @@ RolloutResult rollout(const Infer& infer, const RolloutOptions& options) {
     if (options.progress) options.progress(number + 1, result.episodes.back());
   }
   result.latencies = std::move(loop.latencies);
+  result.drawings = std::move(loop.drawings);
   result.fingerprint = loop.fingerprint;
   result.seconds = seconds_since(begin);
   if (options.recording != nullptr) options.recording->write();
@@ -196,12 +205,7 @@ double RolloutResult::mean_ticks() const {
   return count > 0 ? sum / count : 0;
 }
 
-double RolloutResult::latency(double quantile) const {
-  if (latencies.empty()) return 0;
-  std::vector<double> sorted = latencies;
-  std::sort(sorted.begin(), sorted.end());
-  const double at = quantile * static_cast<double>(sorted.size() - 1);
-  return sorted[static_cast<std::size_t>(at + 0.5)];
-}
+double RolloutResult::latency(double quantile) const { return at_quantile(latencies, quantile); }
+double RolloutResult::drawing(double quantile) const { return at_quantile(drawings, quantile); }
 
 }  // namespace tendon::sim

@@ -51,6 +51,7 @@ struct RolloutOptions {
 struct RolloutResult {
   std::vector<EpisodeOutcome> episodes;
   std::vector<double> latencies;  // seconds of each inference, in order
+  std::vector<double> drawings;   // seconds of each pair of pictures
   std::uint64_t fingerprint = 0;  // of every state the arm was in, bit for bit
   double seconds = 0;             // of all, pictures and physics included
 
@@ -60,6 +61,7 @@ struct RolloutResult {
   Interval rate() const { return confidence(successes(), static_cast<int>(episodes.size())); }
   double mean_ticks() const;              // of the episodes in which something was done; 0: none
   double latency(double quantile) const;  // seconds; 0 without an inference
+  double drawing(double quantile) const;
 };
 
 // Throws Error where an option or what `infer` returns does not fit this robot.
