@@ -167,8 +167,9 @@ ModelOptions model_options(const Source& source, const LoadOptions& options) {
   m.bf16_rope = c.rope == RopeTable::bf16;
   m.batch = options.batch;
   m.max_steps = std::max(options.max_steps, c.steps);
-  // Steps of 16 tokens keep the padding of a prompt under 16 rows.
-  for (int n = 16; n < c.prompt.capacity; n += 16) m.token_buckets.push_back(n);
+  // Padding stays under 16 rows, under 8 where prompts are short and the model small.
+  const int apart = c.prompt.capacity > 64 ? 16 : 8;
+  for (int n = apart; n < c.prompt.capacity; n += apart) m.token_buckets.push_back(n);
   m.token_buckets.push_back(std::max(c.prompt.capacity, 1));
   const int slots = std::max<int>(1, static_cast<int>(c.images.pictures.size()));
   for (int n = 1; n <= slots; ++n) m.camera_counts.push_back(n);
