@@ -7,13 +7,14 @@ foreach(file IN LISTS FILES)
   get_filename_component(name ${file} NAME)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "(................................................................................)"
-         "\\1\n" bytes "${bytes}")
+  string(REPEAT "." 80 line)
+  string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
   string(APPEND text "const unsigned char file_${count}[] = {\n${bytes}0};\n")
-  string(APPEND table
-         "    {\"${name}\", {reinterpret_cast<const char*>(file_${count}), sizeof file_${count} - 1}},\n")
+  set(data "reinterpret_cast<const char*>(file_${count})")
+  string(APPEND table "    {\"${name}\", {${data}, sizeof file_${count} - 1}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 string(APPEND text "const PageFile kFiles[] = {\n${table}};\n}  // namespace\n\n"
-       "std::span<const PageFile> page_files() { return kFiles; }\n\n}  // namespace tendon::server\n")
+       "std::span<const PageFile> page_files() { return kFiles; }\n\n"
+       "}  // namespace tendon::server\n")
 file(WRITE ${OUT} "${text}")

@@ -48,12 +48,4 @@ std::string metadata(const Service& service) {
   return out.json(all).str();
 }
 
-std::uint64_t request_seed(std::uint64_t seed, std::uint64_t n) {
-  if (n == 0) return seed;
-  std::uint64_t z = seed + n * 0x9e3779b97f4a7c15ull;  // splitmix64
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
-
 }  // namespace tendon::server

@@ -26,8 +26,4 @@ struct Service {
 // The session's first message: what the contract tells clients, then {"server": ...}.
 std::string metadata(const Service& service);
 
-// Seed of request n of a session whose seed is `seed`: itself, then a series that depends on
-// nothing else.
-std::uint64_t request_seed(std::uint64_t seed, std::uint64_t n);
-
 }  // namespace tendon::server
