@@ -1,6 +1,6 @@
 """Builds the wheel, unpacks it far from the tree, and runs it there.
 
-wheel_test.py SOURCE WORK TENDON
+wheel_test.py SOURCE WORK TENDON; CC and CXX name the compilers of the build, whose cache is used
 """
 import os
 import pathlib
