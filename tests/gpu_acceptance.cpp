@@ -2,15 +2,19 @@
 // whole models at their published sizes with generated weights. Text to stdout, JSON to a file.
 //   gpu_acceptance ops [PATTERN] [--json FILE]
 //   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --compare] [--cache FILE]
-//   [--json FILE]
+//   [--idle SECONDS] [--json FILE]
+// --steps-only shrinks all but the denoising step; --dims JSON changes dimensions of all workloads.
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backends/cuda/cuda.h"
@@ -22,6 +26,18 @@
 #include "support/op_cases.h"
 #include "weights/synthetic.h"
 
+namespace {
+std::atomic<std::size_t> allocations{0};
+}
+
+void* operator new(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::malloc(bytes ? bytes : 1)) return p;
+  throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
 namespace tendon {
 namespace {
 
@@ -30,9 +46,9 @@ using Clock = std::chrono::steady_clock;
 
 struct Arguments {
   std::vector<std::string> words;
-  std::string json_file, cache;
-  int runs = 300;
-  bool ops = false, captured = false, compare = false;
+  std::string json_file, cache, dims = "{}";
+  int runs = 300, idle = 0;
+  bool ops = false, captured = false, compare = false, steps_only = false;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -46,6 +62,12 @@ Arguments parse(int argc, char** argv) {
       a.cache = argv[++i];
     } else if (word == "--runs" && more) {
       a.runs = std::max(1, std::atoi(argv[++i]));
+    } else if (word == "--idle" && more) {
+      a.idle = std::max(0, std::atoi(argv[++i]));
+    } else if (word == "--dims" && more) {
+      a.dims = argv[++i];
+    } else if (word == "--steps-only") {
+      a.steps_only = true;
     } else if (word == "--ops") {
       a.ops = true;
     } else if (word == "--compare") {
@@ -87,15 +109,23 @@ int run_ops(const Arguments& a, json& report) {
 struct Workload {
   const char* name;
   const char* family;
-  const char* dims;  // merged over the published ones
+  const char* dims;   // merged over the published ones
+  const char* small;  // what shrinks all but the step
   int cameras, tokens, capacity, context;
 };
+constexpr const char* kSmallPi =
+    R"({"vision_layers": 1, "vision_mlp": 64, "prefix_width": 64, "prefix_mlp": 64, "vocab": 1024})";
+constexpr const char* kSmallLingBot =
+    R"({"v_depth": 1, "v_full": [0], "v_mlp": 64, "width": 64, "mlp": 64, "vocab": 1024})";
+constexpr const char* kSmallFastWam =
+    R"({"video_hidden": 64, "video_ffn": 64, "vae_width": 32, "umt5_layers": 1, "umt5_ffn": 64,
+        "vocab": 1024})";
 constexpr Workload kWorkloads[] = {
-    {"W1", "pi05", R"({"horizon": 10})", 2, 20, 32, 0},
-    {"W2", "pi05", "{}", 3, 200, 200, 0},
-    {"pi0", "pi0", "{}", 3, 48, 48, 0},
-    {"W3", "lingbot_vla", "{}", 3, 72, 72, 0},
-    {"W4", "fastwam", "{}", 1, 128, 128, 128},
+    {"W1", "pi05", R"({"horizon": 10})", kSmallPi, 2, 20, 32, 0},
+    {"W2", "pi05", "{}", kSmallPi, 3, 200, 200, 0},
+    {"pi0", "pi0", "{}", kSmallPi, 3, 48, 48, 0},
+    {"W3", "lingbot_vla", "{}", kSmallLingBot, 3, 72, 72, 0},
+    {"W4", "fastwam", "{}", kSmallFastWam, 1, 128, 128, 128},
 };
 
 // A model at its published size, compiled, with one call's inputs.
@@ -104,6 +134,8 @@ class Loaded {
   Loaded(const Workload& w, const Arguments& a) : workload_(w), family_(family(w.family)) {
     dims_ = family_.full_dims();
     dims_.merge_patch(json::parse(w.dims));
+    if (a.steps_only) dims_.merge_patch(json::parse(w.small));
+    dims_.merge_patch(json::parse(a.dims));
     std::vector<TensorSpec> specs = family_.tensors(dims_);
     for (TensorSpec& t : specs) {
       for (const auto& [name, rule] : family_.named_after) {
@@ -246,8 +278,10 @@ void time_workload(const Workload& w, const Arguments& a, json& report) {
     fmt::print("{}: the second call DIFFERS from the first: {:.2e}\n", w.name,
                distance(before, first_chunk));
   }
-  std::vector<double> times;
-  for (int i = 0; i < a.runs; ++i) times.push_back(loaded.call());
+  std::vector<double> times(static_cast<std::size_t>(a.runs));
+  const std::size_t allocated = allocations.load();
+  for (double& t : times) t = loaded.call();
+  const std::size_t per_run = (allocations.load() - allocated) / times.size();
   const bool same = std::memcmp(before.data(), loaded.chunk().data(), before.size() * 4) == 0;
   const bool finite =
       std::all_of(before.begin(), before.end(), [](float v) { return std::isfinite(v); });
@@ -262,14 +296,23 @@ void time_workload(const Workload& w, const Arguments& a, json& report) {
       same ? "bit-identical" : "DIFFER", finite ? "finite" : "NOT FINITE");
   if (a.compare)
     fmt::print("  chunk against the captured chain: {:.2e}\n", distance(before, captured));
+  fmt::print("  p99/p50 {:.3f}, first/p50 {:.3f}, allocations in a call: {}\n", at(0.99) / at(0.5),
+             first * 1e3 / at(0.5), per_run);
+  double idle = 0;
+  if (a.idle > 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(a.idle));
+    idle = loaded.call() * 1e3;
+    fmt::print("  after {} s of idling: {:.3f} ms\n", a.idle, idle);
+  }
   const MemoryReport m = loaded.executable().memory();
   fmt::print("  memory: weights {} MB, buffers {} MB, arena {} MB\n", m.weights >> 20,
              m.buffers >> 20, m.arena >> 20);
   json& out = report[w.name];
   out = {{"p50_ms", at(0.5)},     {"p90_ms", at(0.9)},       {"p99_ms", at(0.99)},
          {"max_ms", at(1)},       {"first_ms", first * 1e3}, {"load_s", load},
-         {"bit_identical", same}, {"runs", a.runs},          {"weights", m.weights},
-         {"buffers", m.buffers},  {"arena", m.arena}};
+         {"bit_identical", same}, {"runs", a.runs},          {"allocations", per_run},
+         {"after_idle_ms", idle}, {"weights", m.weights},    {"buffers", m.buffers},
+         {"arena", m.arena}};
   for (const Model::StageTrace& s : loaded.stages()) {
     const double seconds = loaded.stage(s, 100);
     fmt::print("  {} x{}: {:.3f} ms\n", s.stage, s.count, seconds * 1e3);
