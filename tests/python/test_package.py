@@ -7,7 +7,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import tendon
 from conftest import run_command, synth
@@ -60,11 +59,25 @@ def test_the_module_is_the_command():
     assert tendon.__version__ == python_command("--version").stdout.strip()
 
 
+READY = """
+import sys, types
+from tendon import __main__ as command
+real = command._core.run_command
+
+def run(arguments):
+    print("ready", flush=True)
+    return real(arguments)
+
+command._core = types.SimpleNamespace(run_command=run)
+sys.exit(command.main())
+"""
+
+
 def test_ctrl_c_ends_the_command():
     folder = synth("slow", "pi05")
-    line = [sys.executable, "-m", "tendon", "bench", folder, "--runs", "100000"]
-    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(1.0)
-    assert running.poll() is None
-    running.send_signal(signal.SIGINT)
-    assert running.wait(20) == -signal.SIGINT
+    line = [sys.executable, "-c", READY, "bench", str(folder), "--runs", "100000000"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        assert running.stdout.readline() == b"ready\n"
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        assert running.wait(120) == -signal.SIGINT
