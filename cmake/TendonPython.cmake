@@ -44,10 +44,16 @@ foreach(file IN LISTS files)
   file(CREATE_LINK ${package}/${file} ${built}/${file} SYMBOLIC)
 endforeach()
 
+set(folders)
+if(TARGET mujoco::mujoco)
+  get_target_property(folders mujoco::mujoco IMPORTED_LOCATION)
+  get_filename_component(folders ${folders} DIRECTORY)
+endif()
 # With the libraries that a machine without development packages lacks beside it.
 install(TARGETS tendon_python_module DESTINATION tendon COMPONENT python EXCLUDE_FROM_ALL)
 install(CODE "set(folder \"\${CMAKE_INSTALL_PREFIX}/tendon\")
               set(module $<TARGET_FILE_NAME:tendon_python_module>)
+              set(folders \"${folders}\")
               set(strip ${CMAKE_STRIP})
               include(${PROJECT_SOURCE_DIR}/cmake/bundle_libraries.cmake)"
         COMPONENT python EXCLUDE_FROM_ALL)

@@ -1,10 +1,12 @@
 # At installation: copies the libraries that ${folder}/${module} needs to ${folder}/lib, all but the
-# machine's own: glibc, libstdc++, NVIDIA's. ${strip} takes out what nobody needs at run time.
+# machine's own: glibc, libstdc++, NVIDIA's. ${folders} are looked into besides the loader's;
+# ${strip} takes out what nobody needs at run time.
 set(glibc "ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libutil")
 set(machine "^(${glibc}|libstdc\\+\\+|libgcc_s|libnv.*|libcu.*)\\.so")
 set(from $ENV{DESTDIR}${folder})
 file(GET_RUNTIME_DEPENDENCIES
      MODULES ${from}/${module}
+     DIRECTORIES ${folders}
      RESOLVED_DEPENDENCIES_VAR found UNRESOLVED_DEPENDENCIES_VAR unresolved
      PRE_EXCLUDE_REGEXES ${machine})
 if(unresolved)
