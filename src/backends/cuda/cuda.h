@@ -10,9 +10,7 @@ namespace tendon {
 
 // How a trace that repeats a step runs.
 enum class StepMode : std::uint8_t {
-  // One persistent kernel where the trace and the device suit, else captured. Norms over all heads
-  // of q and k do not suit: their phases have not run on a device yet.
-  automatic,
+  automatic,   // one persistent kernel where the trace and the device suit, else captured
   captured,    // always the captured chain of kernels
   persistent,  // compile() fails where a trace that iterates does not suit
 };

@@ -124,7 +124,7 @@ void CudaExecutable::make_pool() {
     if (planned.iterates) steps.push_back(planned.trace);
   }
   if (options_.steps == StepMode::captured || steps.empty()) return;
-  pool_ = std::make_unique<PersistentPool>(shared_, *program_, std::move(steps), options_.steps);
+  pool_ = std::make_unique<PersistentPool>(shared_, *program_, std::move(steps));
 }
 
 bool CudaExecutable::plan_persistent(std::size_t i) {

@@ -33,62 +33,17 @@ Layout lay_out(const Trace& trace) {
 }
 
 // What the kernel has no phase for, in ops that it has.
-Trace lowered(const Trace& trace, StepMode mode) {
-  return trace.lowered([&](const Op& op) {
+Trace lowered(const Trace& trace) {
+  return trace.lowered([](const Op& op) {
     const auto* q = std::get_if<ops::QkvRope>(&op);
-    return !q || (!q->norm_q && !q->norm_k) ||
-           (mode == StepMode::persistent && defers_head_norms(trace, *q));
+    return !q || (!q->norm_q && !q->norm_k);
   });
-}
-
-template <class T>
-DeviceMemory on_device(const std::vector<T>& values, const char* what) {
-  DeviceMemory memory(std::max<std::size_t>(values.size() * sizeof(T), 256), what);
-  check(cudaMemcpy(memory.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
-        what);
-  return memory;
 }
 
 // Packed weights of a list of products, shared by the steps that have the same list.
 struct Streams {
-  DeviceMemory data, first, piece_count, piece_tiles;
-  int piece_stride = 0;
+  DeviceMemory data, first;
 };
-
-int most_group(const ProductPhase& p, int tiles) {
-  return tiles == 1   ? persistent::most_group(1, p.norm)
-         : tiles == 2 ? persistent::most_group(2, p.norm)
-                      : persistent::most_group(4, p.norm);
-}
-
-// Working memory of a step on so many clusters.
-int region_bytes(const StepPlan& plan, int clusters) {
-  int most = 0;
-  for (const Phase& phase : plan.phases) {
-    if (phase.kind == Kind::attention) {
-      most = std::max(most, attention_bytes(plan.heads_width));
-    } else if (phase.kind == Kind::product) {
-      const ProductPhase& p = phase.product;
-      const int units = (p.units + clusters - 1) / clusters;
-      const int slots = p.norm == NormKind::none ? kWarps : 1;
-      most = std::max(most, rows_bytes(p) + slots * units * p.m * kColumns * 4);
-    } else {
-      most = std::max(most, kWarps * 4);
-    }
-  }
-  return round_up(most, 128);
-}
-
-// What depends on the number of clusters: who shares an attention's keys, whose squares are summed.
-void complete(StepPlan& plan, int clusters) {
-  for (Phase& phase : plan.phases) {
-    if (phase.kind != Kind::attention) continue;
-    AttentionPhase& a = phase.attention;
-    a.span = kCluster;
-    while (a.span > 1 && a.units > clusters * (kCluster / a.span)) a.span /= 2;
-    a.q.parts = a.own_keys.parts = clusters;
-  }
-}
 
 class Step final : public PersistentStep {
  public:
@@ -108,7 +63,7 @@ class Step final : public PersistentStep {
   const std::vector<std::size_t>& offsets() const override { return layout_.offsets; }
   std::byte* arena() const override { return arena_; }
 
-  void finish(const StepPlan& plan, const Memory& memory, const Streams& streams);
+  void finish(const StepPlan& plan, const Memory& memory);
 
   StepArgs args;
   StepShape shape;
@@ -117,33 +72,18 @@ class Step final : public PersistentStep {
   const Trace* trace_;
   Layout layout_;
   std::byte* arena_;
-  DeviceMemory phases_, work_, barrier_, clock_;
+  DeviceMemory phases_, barrier_, clock_;
   std::vector<std::size_t> ops_;
   std::uint32_t barriers_ = 0, waits_ = 0, waits_first_ = 1;
 };
 
-void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& streams) {
-  args.stream = streams.data.data();
-  args.stream_first = reinterpret_cast<const std::uint32_t*>(streams.first.data());
-  args.piece_count = reinterpret_cast<const std::uint32_t*>(streams.piece_count.data());
-  args.piece_tiles = reinterpret_cast<const std::uint8_t*>(streams.piece_tiles.data());
-  args.piece_stride = streams.piece_stride;
+void Step::finish(const StepPlan& plan, const Memory& memory) {
   ops_ = plan.ops;
   phases_ = DeviceMemory(plan.phases.size() * sizeof(Phase), "a step's phases");
   check(cudaMemcpy(phases_.data(), plan.phases.data(), phases_.size(), cudaMemcpyHostToDevice),
         "writing phases");
-  std::vector<Work> work;
-  for (const Phase& p : plan.phases) {
-    for (int i = 0; i < shape.ctas * kWarps; ++i) {
-      work.push_back(p.kind == Kind::product
-                         ? work_of(p.product, i / kWarps, shape.ctas / kCluster, i % kWarps)
-                         : Work{});
-    }
-  }
-  work_ = on_device(work, "a step's work");
-  args.work = reinterpret_cast<const Work*>(work_.data());
   barrier_ = DeviceMemory(256, "a step's barrier");
-  clock_ = DeviceMemory(plan.phases.size() * kMarks * sizeof(long long), "a step's clock");
+  clock_ = DeviceMemory((plan.phases.size() + 1) * sizeof(long long), "a step's clock");
   args.phases = reinterpret_cast<const Phase*>(phases_.data());
   args.count = static_cast<int>(plan.phases.size());
   args.iteration = memory.iteration;
@@ -152,16 +92,13 @@ void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& str
 }
 
 std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t stream) {
-  // From leaving the phase before to leaving this one: the wait belongs to it.
-  static constexpr const char* kParts[] = {" wait", " load", " compute", " meet", " finish"};
-  const std::size_t n = static_cast<std::size_t>(args.count), parts = std::size(kParts);
-  std::vector<std::vector<double>> all(n * parts);
-  std::vector<long long> ticks(n * kMarks);
+  const std::size_t n = static_cast<std::size_t>(args.count);
+  std::vector<std::vector<double>> all(n);
+  std::vector<long long> ticks(n + 1);
   int kilohertz = 0, device = 0;
   check(cudaGetDevice(&device), "profiling");
   check(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device), "profiling");
   for (int r = 0; r < std::max(1, repetitions); ++r) {
-    check(cudaMemset(clock_.data(), 0, clock_.size()), "profiling");
     args.clock = reinterpret_cast<long long*>(clock_.data());
     const cudaError_t status = run(0, 2, stream);
     args.clock = nullptr;
@@ -171,21 +108,16 @@ std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t st
                      cudaMemcpyDeviceToHost),
           "profiling");
     for (std::size_t i = 0; i < n; ++i) {
-      long long* marks = &ticks[i * kMarks];
-      for (std::size_t m = 1; m < kMarks; ++m) {
-        if (marks[m] < marks[m - 1]) marks[m] = marks[m - 1];  // a part that this phase lacks
-        all[i * parts + m - 1].push_back(static_cast<double>(marks[m] - marks[m - 1]) / kilohertz *
-                                         1e-3);
-      }
+      all[i].push_back(static_cast<double>(ticks[i + 1] - ticks[i]) / kilohertz * 1e-3);
     }
   }
   std::vector<Executable::StepTime> times;
-  for (std::size_t i = 0; i < n * parts; ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     std::nth_element(all[i].begin(), all[i].begin() + static_cast<long>(all[i].size() / 2),
                      all[i].end());
-    const Op& op = trace_->ops()[ops_[i / parts]];
-    times.push_back({std::string(name(op)), trace_->label(ops_[i / parts]) + kParts[i % parts],
-                     all[i][all[i].size() / 2], i % parts == 0 ? cost(op, *trace_) : Cost{}});
+    const Op& op = trace_->ops()[ops_[i]];
+    times.push_back({std::string(name(op)), trace_->label(ops_[i]), all[i][all[i].size() / 2],
+                     cost(op, *trace_)});
   }
   return times;
 }
@@ -205,12 +137,12 @@ struct PersistentPool::State {
 };
 
 PersistentPool::PersistentPool(Shared& shared, const Program& program,
-                               std::vector<const Trace*> traces, StepMode mode)
+                               std::vector<const Trace*> traces)
     : state_(std::make_unique<State>(State{shared, program.record_taps})) {
   if (shared.device.properties.major < kMinorOfBulkCopies) return;
   std::size_t most = 0;
   for (const Trace* trace : traces) {
-    const auto& [key, made] = *state_->traces.emplace(trace, lowered(*trace, mode)).first;
+    const auto& [key, made] = *state_->traces.emplace(trace, lowered(*trace)).first;
     most = std::max(most, lay_out(made).bytes);
   }
   if (!program.record_taps && most) state_->arena = DeviceMemory(most, "the steps' arena");
@@ -224,80 +156,51 @@ std::size_t PersistentPool::bytes() const {
   return sum;
 }
 
-namespace {
-
-// Pieces of every warp's stream, in tiles, and where each product begins in it.
-struct StreamPlan {
-  std::vector<std::vector<std::uint8_t>> pieces;        // by stream
-  std::vector<std::vector<std::uint32_t>> first_tiles;  // by product, then by stream
-  std::vector<std::uint32_t> tiles;                     // by stream
-};
-
-StreamPlan plan_streams(const StepPlan& plan, int ctas) {
-  const std::size_t streams = static_cast<std::size_t>(ctas) * kWarps;
-  StreamPlan out{
-      std::vector<std::vector<std::uint8_t>>(streams), {}, std::vector<std::uint32_t>(streams, 0)};
-  for (const PackedWeights& w : plan.weights) {
-    const ProductPhase& p = plan.phases[w.phase].product;
-    const int group = most_group(p, tiles_of(plan.rows));
-    out.first_tiles.push_back(out.tiles);
-    for (std::size_t i = 0; i < streams; ++i) {
-      const int at = static_cast<int>(i);
-      const Work work = work_of(p, at / kWarps, ctas / kCluster, at % kWarps);
-      const int blocks = work.blocks;
-      for (int g = 0; g < work.mine; g += group) {
-        const int count = std::min(group, work.mine - g), each = kSlotTiles / count;
-        for (int b = 0; b < blocks; b += each) {
-          out.pieces[i].push_back(static_cast<std::uint8_t>(std::min(each, blocks - b) * count));
-        }
-        out.tiles[i] += static_cast<std::uint32_t>(blocks * count);
-      }
-    }
-  }
-  return out;
-}
-
-}  // namespace
-
 const Streams& PersistentPool::State::pack(const StepPlan& plan, const StepShape& shape) {
-  const int tiles = tiles_of(plan.rows);
-  std::string key = std::to_string(shape.ctas) + "/" + std::to_string(tiles);
+  const std::size_t streams_count = static_cast<std::size_t>(shape.ctas) * kWarps;
+  const int pass = turn_units(tiles_of(plan.rows));
+  std::string key = std::to_string(shape.ctas) + "/" + std::to_string(pass);
   for (const PackedWeights& w : plan.weights) {
     key += "," + std::to_string(w.a.id) + "." + std::to_string(w.b.id);
   }
   Streams& s = streams[key];
   if (s.data.size()) return s;
-  const StreamPlan layout = plan_streams(plan, shape.ctas);
-  std::vector<std::uint32_t> first, counts;
-  std::uint32_t all = 0;
-  std::size_t most = 0;
-  for (std::size_t i = 0; i < layout.pieces.size(); ++i) {
-    first.push_back(all), all += layout.tiles[i];
-    counts.push_back(static_cast<std::uint32_t>(layout.pieces[i].size()));
-    most = std::max(most, layout.pieces[i].size());
+  std::vector<std::uint32_t> tiles(streams_count, 0), first(streams_count + 1, 0);
+  std::vector<std::vector<std::uint32_t>> first_tiles;
+  for (const PackedWeights& w : plan.weights) {
+    const ProductPhase& p = plan.phases[w.phase].product;
+    first_tiles.push_back(tiles);
+    for (int i = 0; i < static_cast<int>(streams_count); ++i) {
+      const int cta = i / kWarps, warp = i % kWarps, clusters = shape.ctas / shape.cluster;
+      const int parts = p.split ? shape.cluster * kWarps : kWarps;
+      const int part = (p.split ? cta % shape.cluster * kWarps : 0) + warp;
+      const Share mine = p.split ? share(p.units, cta / shape.cluster, clusters, p.rotate_share)
+                                 : share(p.units, cta, shape.ctas, p.rotate_share);
+      const int blocks_here = p.blocks * (part + 1) / parts - p.blocks * part / parts;
+      tiles[static_cast<std::size_t>(i)] +=
+          static_cast<std::uint32_t>((mine.last - mine.first) * blocks_here);
+    }
   }
-  s.piece_stride = round_up(static_cast<int>(most) + 1, 32);
-  std::vector<std::uint8_t> pieces(layout.pieces.size() * static_cast<std::size_t>(s.piece_stride));
-  for (std::size_t i = 0; i < layout.pieces.size(); ++i) {
-    std::copy(layout.pieces[i].begin(), layout.pieces[i].end(),
-              pieces.begin() + static_cast<std::ptrdiff_t>(i) * s.piece_stride);
+  for (std::size_t i = 0; i < streams_count; ++i) {
+    first[i + 1] = first[i] + (tiles[i] + kPieceTiles - 1) / kPieceTiles;
   }
-  s.data =
-      DeviceMemory(std::max<std::size_t>(std::size_t{all} * kTileBytes, 256), "packed weights");
-  s.first = on_device(first, "packing"), s.piece_count = on_device(counts, "packing");
-  s.piece_tiles = on_device(pieces, "packing");
+  s.data = DeviceMemory(std::size_t{first.back()} * kPiece + 256, "packed weights");
+  s.first = DeviceMemory(first.size() * 4, "packed weights");
   shared.weights->add_bytes(s.data.size());
+  check(cudaMemcpy(s.first.data(), first.data(), s.first.size(), cudaMemcpyHostToDevice),
+        "packing");
+  DeviceMemory offsets(streams_count * 4, "packing");
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     const PackedWeights& w = plan.weights[i];
-    std::vector<std::uint32_t> starts = layout.first_tiles[i];
-    for (std::size_t j = 0; j < starts.size(); ++j) starts[j] += first[j];
-    const DeviceMemory offsets = on_device(starts, "packing");
+    check(cudaMemcpy(offsets.data(), first_tiles[i].data(), offsets.size(), cudaMemcpyHostToDevice),
+          "packing");
     PackArgs args;
     args.phase = plan.phases[w.phase].product;
     args.weight = shared.weights->borrow(w.a, w.b, DType::bf16);
     args.stream = s.data.data();
+    args.stream_first = reinterpret_cast<const std::uint32_t*>(s.first.data());
     args.first_tile = reinterpret_cast<const std::uint32_t*>(offsets.data());
-    args.ctas = shape.ctas, args.group = most_group(args.phase, tiles);
+    args.ctas = shape.ctas, args.cluster = shape.cluster, args.pass = pass;
     launch_pack(args, nullptr);
     check(cudaDeviceSynchronize(), "packing");
     shared.weights->give_back(w.a, w.b, DType::bf16);
@@ -328,23 +231,17 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
     return nullptr;
   }
   auto step = std::make_unique<Step>(made, std::move(layout), own.arena);
-  step->shape = {plan.rows, plan.heads_width, plan.heads, 0};
+  step->shape = {plan.rows, kCluster, 0};
   const cudaError_t fits = fit_step(step->shape);
   if (fits != cudaSuccess || step->shape.ctas == 0) {
     why = std::string("no cluster fits: ") + cudaGetErrorString(fits);
     cudaGetLastError();
     return nullptr;
   }
-  const int clusters = step->shape.ctas / kCluster;
-  step->args.region = region_bytes(plan, clusters);
-  const int ring = kSharedBytes - kFixedBytes - step->args.region;
-  step->args.depth = std::min(kMostDepth, ring / (kWarps * kSlotBytes));
-  if (step->args.depth < 2) {
-    why = "products of " + std::to_string(plan.rows) + " rows leave no memory for weights";
-    return nullptr;
-  }
-  complete(plan, clusters);
-  step->finish(plan, memory, state_->pack(plan, step->shape));
+  const Streams& streams = state_->pack(plan, step->shape);
+  step->args.stream = streams.data.data();
+  step->args.stream_first = reinterpret_cast<const std::uint32_t*>(streams.first.data());
+  step->finish(plan, memory);
   return step;
 }
 

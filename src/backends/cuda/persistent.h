@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/cuda.h"
 #include "backends/cuda/planner.h"
 #include "ops/backend.h"
 
@@ -25,9 +24,8 @@ class PersistentStep {
 // Builds persistent steps and keeps what they share: packed weights, memory of intermediates.
 class PersistentPool {
  public:
-  // `shared` must outlive it. `traces`: those that may be built, as `mode` asks for.
-  PersistentPool(Shared& shared, const Program& program, std::vector<const Trace*> traces,
-                 StepMode mode);
+  // `shared` must outlive it. `traces`: those that may be built.
+  PersistentPool(Shared& shared, const Program& program, std::vector<const Trace*> traces);
   ~PersistentPool();
   // Null, with the reason in `why`, where the trace or the device does not suit.
   std::unique_ptr<PersistentStep> build(const Trace& trace, const Memory& memory, std::string& why);

@@ -20,15 +20,9 @@ struct StepPlan {
   std::vector<PackedWeights> weights;
   std::vector<std::size_t> ops;  // by phase: the op it began with
   int rows = 0;                  // the most of any product
-  int heads_width = 0;           // the most of any attention
-  DType heads = DType::bf16;     // of its operands
 };
 
-// Whether the norms of an op's q and k can be left to those who read them.
-bool defers_head_norms(const Trace& trace, const ops::QkvRope& op);
-
-// Throws Error, in words about the trace, where an op or a shape does not suit. What depends on
-// the number of clusters is left open: spans of attention, parts of factors.
+// Throws Error, in words about the trace, where an op or a shape does not suit.
 StepPlan build_step(Planner& planner);
 
 }  // namespace tendon::cuda::persistent

@@ -8,40 +8,33 @@
 namespace tendon::cuda::persistent {
 
 inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
-inline constexpr int kCluster = 4;  // CTAs that share the inputs of a product
 inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
 inline constexpr int kBlock = 32;   // inputs of a tile: a unit by a block is 512 bytes
 inline constexpr int kTileBytes = kColumns * kBlock * 2;
-inline constexpr int kSlotTiles = 10;  // a slot of the ring holds a bulk copy of so many tiles
-inline constexpr int kSlotBytes = kSlotTiles * kTileBytes;
-inline constexpr int kMostDepth = 10;    // slots of a warp's ring
-inline constexpr int kMostRows = 64;     // of a product
-inline constexpr int kNormBlocks = 8;    // a CTA's share of a product with a norm: 8 inputs a lane
-inline constexpr int kDirectBlocks = 4;  // a warp's share of any other product
+inline constexpr int kPiece = 2048;  // bytes of one bulk copy
+inline constexpr int kPieceTiles = kPiece / kTileBytes;
+inline constexpr int kDepth = 3;    // pieces in flight or waiting, a warp
+inline constexpr int kCluster = 4;  // CTAs
+inline constexpr int kEarly = 3;    // results a thread has their operands ready for
+inline constexpr int kMostInputs =
+    1024;  // of a product with a norm, and of a CTA's share of others
+inline constexpr int kRingBytes = kWarps * kDepth * kPiece;
+inline constexpr int kConstantBytes = 2 * kMostInputs * 4;
+inline constexpr int kEarlyBytes = kEarly * kThreads * (16 + 8);
 inline constexpr int kPhaseBytes = 1024;
-// Beside ring and region: two phases, the rings' barriers and states, sums of rows, positions, the
-// iteration.
-inline constexpr int kFixedBytes = 2 * (kPhaseBytes + kWarps * 32) +
-                                   kWarps * (kMostDepth * 8 + 64) + kCluster * kMostRows * 8 +
-                                   kMostRows * 4 + 64;
-inline constexpr int kSharedBytes = 227 * 1024;
+inline constexpr int kRegionBytes = 153600;  // activations and sums, or keys and values
+inline constexpr int kSharedBytes =
+    kRingBytes + kRegionBytes + kConstantBytes + kEarlyBytes + 2 * kPhaseBytes + 512;
+static_assert(kSharedBytes <= 227 * 1024);
 
-// How unit u's columns n = 0..7 lie in the weight. Columns 2 j and 2 j + 1 meet in one result.
+// How unit u's columns c = 0..7 lie in the weight, and what joins c and c + 4.
 enum class Columns : std::uint8_t {
-  plain,  // 8 u + n
-  gated,  // gate 4 u + j, then up 4 u + j
-  pairs,  // heads of q, k, v: a pair of a rotation; two neighbours of v
+  plain,  // 8 u + c
+  gated,  // gate 4 u + c, then up 4 u + c
+  pairs,  // of a rotation: 4 u + c of all first elements, and their partners
 };
 
 enum class NormKind : std::uint8_t { none, rms, layer };
-
-// A norm of rows that is left to whoever reads them: rows come without the factor
-// rsqrt(sum / width + eps), where sum is over `parts`: sums[part * stride + row].
-struct RowFactor {
-  const float* sums = nullptr;
-  int parts = 0, stride = 0;
-  float inverse_width = 0, eps = 0;
-};
 
 struct ProductPhase {
   device::RowsView x;
@@ -53,9 +46,12 @@ struct ProductPhase {
   float offset = 0, eps = 0;
   device::TableView scale, shift;
   std::uint8_t rows_differ = 0;  // each row its own scale and shift
+  std::uint8_t vectors = 0;      // x allows 16-byte loads
+  std::uint8_t wide_tables = 0;  // so do the norm's vectors and tables
+  std::uint8_t split = 0;        // a cluster shares the inputs, else each CTA has all
   Columns columns = Columns::plain;
-  int n = 0, units = 0, turn = 0;
-  float inverse_half = 1;  // 1 / (head / 2): for divisions
+  int n = 0, units = 0, rotate_share = 0;
+  float inverse_m = 1, inverse_half = 1;  // 1 / m, 1 / (head / 2): for divisions
   // out = residual + gate * curve(sum + bias)
   const float* bias = nullptr;
   const float* up_bias = nullptr;
@@ -66,11 +62,6 @@ struct ProductPhase {
   device::RowsView q, key, value;
   int q_columns = 0, key_columns = 0, head = 0;
   device::Rotation rotation;
-  // A norm over the columns of q (or of out) and of key, whose factor of each row is left to the
-  // reader: results are multiplied by the weights, and their squares before that are summed up.
-  const float* after_q = nullptr;
-  const float* after_key = nullptr;
-  float* squares = nullptr;  // [cluster][2][m]
 };
 
 // fp32 products of few columns or inputs.
@@ -94,26 +85,18 @@ struct NormPhase {
   device::TableView scale, shift;
 };
 
-struct AttentionPhase {
-  AttentionArgs args;
-  int units = 0;           // tiles of 16 packed rows
-  int span = 1;            // CTAs of a cluster that share a unit's keys
-  int cached = 0;          // no phase writes the first piece of keys
-  float inverse_rows = 1;  // 1 / rows of the queries: for divisions
-  RowFactor q, own_keys;
-};
-
 enum class Kind : std::uint8_t { product, plain_product, attention, norm, rows, strided, gather };
 
 struct alignas(16) Phase {
   Kind kind = Kind::rows;
-  std::uint8_t waits = 1;   // for all CTAs to finish the phases before
-  std::uint8_t closes = 1;  // a cluster's CTAs may not go on alone: shared memory is still read
-  std::int64_t items = 0;   // of rows, strided, gather
+  std::uint8_t waits = 1;       // for all CTAs to finish the phases before
+  std::uint8_t prefetches = 0;  // attention: no phase writes the first piece of keys
+  std::uint8_t closes = 1;      // a cluster's CTAs may not go on alone: shared memory is still read
+  std::int64_t items = 0;       // of rows, strided, gather
   union {
     ProductPhase product;
     PlainProductPhase plain;
-    AttentionPhase attention;
+    AttentionArgs attention;
     NormPhase norm;
     RowsArgs rows;
     StridedArgs strided;
@@ -124,74 +107,25 @@ struct alignas(16) Phase {
 static_assert(sizeof(Phase) <= kPhaseBytes);
 static_assert(std::is_trivially_copyable_v<Phase>);
 
-// Parts of a phase that the clock tells apart.
-inline constexpr int kMarks = 6;  // began, allowed, loaded, computed, met, finished
-
-struct Work;
-
 struct StepArgs {
   const Phase* phases = nullptr;
-  const Work* work = nullptr;  // [count, CTAs, warps]; of products
   int count = 0;
-  int region = 0, depth = 0;                    // bytes of working memory; slots of a warp's ring
   const std::byte* stream = nullptr;            // packed weights
-  const std::uint32_t* stream_first = nullptr;  // [CTAs * warps] first tile of a warp's stream
-  const std::uint32_t* piece_count = nullptr;   // [CTAs * warps] bulk copies of a step
-  const std::uint8_t* piece_tiles = nullptr;    // [CTAs * warps, piece_stride] tiles of each
-  int piece_stride = 0;                         // a multiple of 32
+  const std::uint32_t* stream_first = nullptr;  // [CTAs * warps + 1] first piece of a warp's stream
   const std::int32_t* iteration = nullptr;  // stands for the current iteration wherever it appears
   int first = 0, repetitions = 0;
   std::uint32_t* barrier = nullptr;
   std::uint32_t barrier_base = 0;
-  long long* clock = nullptr;  // [count, kMarks] cycles, of the last repetition; or null
+  long long* clock = nullptr;  // [count] cycles when a phase began, of the last repetition; or null
 };
 
-// Part `part` of `parts` of n things.
+// The share of part `part` of `parts`: [first, last).
 struct Share {
   int first, last;
-  __host__ __device__ int count() const { return last - first; }
 };
-__host__ __device__ inline Share share(int n, int part, int parts) {
-  return {n * part / parts, n * (part + 1) / parts};
-}
-
-// What a cluster, one of its CTAs and a warp do of a product; made while planning, since divisions
-// take as long as the arithmetic they would divide.
-struct alignas(16) Work {
-  std::int16_t first_unit, units;    // of the cluster
-  std::int16_t first_mine, mine;     // the warp's, counted from first_unit
-  std::int16_t first_block, blocks;  // the warp's
-  std::int16_t first_cta_block, cta_blocks;
-  std::int16_t first_row, rows;  // that the CTA finishes
-  float inverse_row = 0;         // 1 / results of a row: pairs of columns
-};
-static_assert(sizeof(Work) == 32);
-
-__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int clusters, int warp) {
-  auto narrow = [](int x) { return static_cast<std::int16_t>(x); };
-  const int rank = cta % kCluster;
-  const Share units = share(p.units, (cta / kCluster + p.turn) % clusters, clusters);
-  const Share blocks = share(p.blocks, rank, kCluster), rows = share(p.m, rank, kCluster);
-  Work w{};
-  w.first_unit = narrow(units.first), w.units = narrow(units.count());
-  w.first_cta_block = narrow(blocks.first), w.cta_blocks = narrow(blocks.count());
-  w.first_row = narrow(rows.first), w.rows = narrow(rows.count());
-  w.inverse_row = units.count() ? 0.25f / static_cast<float>(units.count()) : 0.0f;
-  w.mine = w.units, w.first_block = w.first_cta_block, w.blocks = w.cta_blocks;
-  if (p.norm != NormKind::none) {  // rows lie in shared memory: a warp has units of its own
-    const Share own = share(units.count(), warp, kWarps);
-    w.first_mine = narrow(own.first), w.mine = narrow(own.count());
-  } else {  // a warp holds its share of the inputs in registers
-    const Share own = share(blocks.count(), warp, kWarps);
-    w.first_block = narrow(blocks.first + own.first), w.blocks = narrow(own.count());
-  }
-  return w;
-}
-
-// A warp computes its units in groups of so many, the last one of what is left. By tiles of 16
-// rows.
-constexpr int most_group(int tiles, NormKind norm) {
-  return tiles == 4 && norm == NormKind::none ? 3 : 5;
+__host__ __device__ inline Share share(int units, int part, int parts, int turn) {
+  const int at = (part + turn) % parts;
+  return {units * at / parts, units * (at + 1) / parts};
 }
 
 // x / y for x below 2^20, given 1 / y.
@@ -199,26 +133,21 @@ __host__ __device__ inline int divide(int x, float inverse) {
   return static_cast<int>((static_cast<float>(x) + 0.5f) * inverse);
 }
 
-// The weight's row of column n of unit u; -1: none.
-__host__ __device__ inline int weight_row(const ProductPhase& p, int u, int n) {
-  if (p.columns == Columns::gated) return n % 2 * p.n + 4 * u + n / 2;
-  const int plain = 8 * u + n;
+// The weight row of column c of unit u; -1: none.
+__host__ __device__ inline int weight_row(const ProductPhase& p, int u, int c) {
+  if (p.columns == Columns::gated) return (c < 4 ? 0 : p.n) + 4 * u + c % 4;
+  const int plain = 8 * u + c;
   if (p.columns == Columns::plain) return plain < p.n ? plain : -1;
   if (8 * u >= p.q_columns + p.key_columns) return plain;
-  const int half = p.head / 2, pair = 4 * u + n / 2;
+  const int half = p.head / 2, pair = 4 * u + c % 4;
   const int h = divide(pair, p.inverse_half), i = pair - h * half;
-  return h * p.head + (p.rotation.interleaved ? 2 * i + n % 2 : i + n % 2 * half);
+  const int column = p.rotation.interleaved ? 2 * i + c / 4 : i + (c < 4 ? 0 : half);
+  return h * p.head + column;
 }
 
-// Bytes of working memory.
-inline int round_up(int x, int to) { return (x + to - 1) / to * to; }
-__host__ __device__ inline int row_pitch(int blocks) {  // bytes; no two of 8 lanes meet in a bank
-  return (blocks + 1 + blocks % 2) * kBlock * 2;
-}
-__host__ __device__ inline int rows_bytes(const ProductPhase& p) {
-  if (p.norm == NormKind::none) return 0;
-  const int widest = (p.blocks + kCluster - 1) / kCluster;
-  return p.m * (widest + 2) * kBlock * 2;  // the same place for sums in all CTAs of a cluster
-}
+// How many units' sums a pass keeps, by tiles of 16 rows; and how many units take turns in a
+// stream.
+constexpr int pass_units(int tiles) { return tiles == 1 ? 16 : tiles == 2 ? 10 : 3; }
+constexpr int turn_units(int tiles) { return tiles <= 2 ? 1 : pass_units(tiles); }
 
 }  // namespace tendon::cuda::persistent

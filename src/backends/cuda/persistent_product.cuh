@@ -1,406 +1,331 @@
-// The product phase: a cluster owns units of columns, its CTAs a part of the inputs each; sums over
-// warps, then over the cluster, in a fixed order.
+// The product phase: weights from the warp's ring, sums over warps (and over the cluster where it
+// shares the inputs) in a fixed order.
 #pragma once
+
+#include <cooperative_groups.h>
 
 #include "backends/cuda/persistent_rows.cuh"
 
 namespace tendon::cuda::persistent {
 
-// N units of a warp over all its blocks: for each block a tile of every unit. Sums go to
-// to[(unit * m + row) * 8 + column].
-template <int MT, int N, class Rows>
-__device__ __forceinline__ void multiply_units(int m, int lane, int blocks, Ring& ring, float* to,
-                                               const Rows& rows) {
-  constexpr int kEach = kSlotTiles / N;  // blocks of a piece
-  float acc[N][MT][4] = {};
-  std::uint32_t tiles = 0;
-  int left = 0;
-  rows.each_block(blocks, [&](int b, const Block<MT>& a) {
-    if (kEach == 1 || left == 0) tiles = ring.wait(), left = min(kEach, blocks - b);
-    uint4 t[N];
-#pragma unroll
-    for (int u = 0; u < N; ++u) t[u] = load_tile(tiles + u * kTileBytes);
-#pragma unroll
-    for (int u = 0; u < N; ++u) {
-#pragma unroll
-      for (int i = 0; i < MT; ++i) device::mma<__nv_bfloat16>(acc[u][i], a[0][i], t[u].x, t[u].y);
-    }
-#pragma unroll
-    for (int u = 0; u < N; ++u) {
-#pragma unroll
-      for (int i = 0; i < MT; ++i) device::mma<__nv_bfloat16>(acc[u][i], a[1][i], t[u].z, t[u].w);
-    }
-    tiles += N * kTileBytes;
-    if (kEach == 1 || --left == 0) ring.release();
-  });
-#pragma unroll
-  for (int i = 0; i < 2 * MT; ++i) {
-    const int r = 8 * i + lane / 4;
-    if (r >= m) break;
-#pragma unroll
-    for (int u = 0; u < N; ++u) {
-      *reinterpret_cast<float2*>(to + (u * m + r) * kColumns) =
-          make_float2(acc[u][i / 2][i % 2 * 2], acc[u][i / 2][i % 2 * 2 + 1]);
-    }
-  }
-}
-
-// A warp's share of a product: its units in groups.
-template <int MT, int G, class Rows>
-__device__ __forceinline__ void multiply(const Work& w, int m, int lane, RingState& stream,
-                                         float* sums, const Rows& rows) {
-  Ring ring(stream, lane);
-#pragma unroll 1
-  for (int g = 0; g < w.mine; g += G) {
-    float* to = sums + (w.first_mine + g) * m * kColumns + lane % 4 * 2;
-    const int count = w.mine - g;
-    if (G >= 5 && count >= 5) {
-      multiply_units<MT, (G >= 5 ? 5 : 1)>(m, lane, w.blocks, ring, to, rows);
-    } else if (G >= 4 && count >= 4) {
-      multiply_units<MT, (G >= 4 ? 4 : 1)>(m, lane, w.blocks, ring, to, rows);
-    } else if (count >= 3) {
-      multiply_units<MT, 3>(m, lane, w.blocks, ring, to, rows);
-    } else if (count == 2) {
-      multiply_units<MT, 2>(m, lane, w.blocks, ring, to, rows);
-    } else {
-      multiply_units<MT, 1>(m, lane, w.blocks, ring, to, rows);
-    }
-  }
-  ring.save(stream);
-}
-
-template <int MT>
-struct StagedRows {
-  const std::byte* x;
-  int m, pitch, lane;
-  template <class F>
-  __device__ __forceinline__ void each_block(int blocks, const F& f) const {
-#pragma unroll 1
-    for (int b = 0; b < blocks; ++b) {
-      Block<MT> a;
-      staged_block<MT>(x, m, pitch, b, lane, a);
-      f(b, a);
-    }
-  }
-};
-
-template <int MT>
-struct HeldRows {
-  Block<MT> a[kDirectBlocks];
-  template <class F>
-  __device__ __forceinline__ void each_block(int blocks, const F& f) const {
-#pragma unroll
-    for (int b = 0; b < kDirectBlocks; ++b) {
-      if (b >= blocks) break;
-      f(b, a[b]);
-    }
-  }
-};
-
-// Shared memory of a phase.
-struct Desk {
-  std::byte* region;
-  float2* row_sums;
-  std::int32_t* positions;  // of the rows of a product with a rotation
-  RingState* ring;          // the warp's
-};
-
-// One result: columns 2 j and 2 j + 1 of unit `u` of the cluster, row m.
+// One result of a pass: the sums of columns j and j + 4 of unit `u` (of the pass), row m.
 struct Item {
   int u, m, j;
 };
-
-// What a CTA finishes: some rows of all of the cluster's columns.
-struct Finish {
-  int first_row, rows, units, first_unit, items;
-  float inverse;
-
-  __device__ explicit Finish(const Work& w)
-      : first_row(w.first_row),
-        rows(w.rows),
-        units(w.units),
-        first_unit(w.first_unit),
-        items(w.rows * w.units * 4),
-        inverse(w.inverse_row) {}
-  __device__ Item item(int i) const {
-    const int r = divide(i, inverse), rest = i - r * units * 4;
-    return {rest / 4, first_row + r, rest % 4};
-  }
-};
-
-__device__ inline float curve_of(device::Curve c, float x) {
-  if (c == device::Curve::none) return x;
-  if (c == device::Curve::gelu_erf) return device::curve(c, x);
-  const float u = c == device::Curve::silu ? x : 1.5957691216057308f * (x + 0.044715f * x * x * x);
-  return __fdividef(x, 1.0f + __expf(-u));
+__device__ inline Item item_of(const ProductPhase& p, const Where& w, int i) {
+  const int u = divide(i / 4, p.inverse_m);
+  return {p.split ? u * kCluster + w.rank : u, i / 4 - u * p.m, i % 4};
+}
+__device__ inline int items_of(const ProductPhase& p, const Where& w, int count) {
+  return (p.split ? (count - w.rank + kCluster - 1) / kCluster : count) * p.m * 4;
+}
+__device__ inline Share share_of(const ProductPhase& p, const Where& w) {
+  return p.split ? share(p.units, w.cluster, w.clusters, p.rotate_share)
+                 : share(p.units, w.cta, w.ctas, p.rotate_share);
 }
 
-__device__ inline void store_one(const device::RowsView& to, int64_t at, float v) {
-  if (to.dtype == DType::bf16) {
-    static_cast<__nv_bfloat16*>(to.data)[at] = __float2bfloat16(v);
-  } else if (to.dtype == DType::f16) {
-    static_cast<__half*>(to.data)[at] = __float2half(v);
-  } else {
-    static_cast<float*>(to.data)[at] = v;
+// What a result needs beside its sums and that no phase writes. plain: two biases, two gates;
+// gated: two biases; pairs: two biases, cosine, sine.
+__device__ inline float4 operands_of(const ProductPhase& p, const Where& w, int unit, int m,
+                                     int j) {
+  float4 e = make_float4(0, 0, 1, p.columns == Columns::pairs ? 0.0f : 1.0f);
+  if (p.columns == Columns::gated) {
+    if (p.bias) e.x = p.bias[4 * unit + j];
+    if (p.up_bias) e.y = p.up_bias[4 * unit + j];
+    return e;
+  }
+  const int first = weight_row(p, unit, j), second = weight_row(p, unit, j + 4);
+  if (p.bias) e.x = first >= 0 ? p.bias[first] : 0.0f, e.y = second >= 0 ? p.bias[second] : 0.0f;
+  if (p.columns == Columns::plain) {
+    if (!p.gate.data) return e;
+    const float* gate = table_row(p.gate, m, w.iteration, w.now);
+    e.z = first >= 0 ? gate[first] : 0.0f, e.w = second >= 0 ? gate[second] : 0.0f;
+    return e;
+  }
+  if (p.rotation.cos && 8 * unit < p.q_columns + p.key_columns) {
+    const int half = p.head / 2, count = p.rotation.position_count;
+    const int position = p.rotation.positions[m < count ? m : m % count], pair = 4 * unit + j;
+    const int64_t at = int64_t{position} * half + pair - divide(pair, p.inverse_half) * half;
+    e.z = p.rotation.cos[at], e.w = p.rotation.sin[at];
+  }
+  return e;
+}
+
+__device__ inline float2 residual_of(const ProductPhase& p, int unit, int m, int j) {
+  if (!p.residual.data) return make_float2(0, 0);
+  const int64_t at = p.residual.at(m) + 8 * unit + j;
+  return make_float2(
+      load_fresh(p.residual.data, at, p.residual.dtype),
+      8 * unit + j + 4 < p.n ? load_fresh(p.residual.data, at + 4, p.residual.dtype) : 0.0f);
+}
+
+// Before the phase may begin: the first results' operands, each for the thread that needs it.
+__device__ inline void stage_operands(const ProductPhase& phase, const Where& w, float4* early) {
+  const ProductPhase p = phase;
+  const Share mine = share_of(p, w);
+  const int count = min(items_of(p, w, mine.last - mine.first), kEarly * kThreads);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < count; i += kThreads) {
+    const Item item = item_of(p, w, i);
+    early[i] = operands_of(p, w, mine.first + item.u, item.m, item.j);
   }
 }
 
-// How each kind of columns comes from sums to results: what a result needs beside its sums and that
-// is fetched before they are complete, then the rest.
-template <Columns>
-struct Result;
+__device__ inline void store_head(const ProductPhase& p, int m, int column, float v) {
+  const bool is_q = column < p.q_columns, is_v = column >= p.q_columns + p.key_columns;
+  const int columns = is_q ? p.q_columns : p.key_columns;
+  const int at = is_q ? column : column - p.q_columns - (is_v ? p.key_columns : 0);
+  void* data = is_q ? p.q.data : is_v ? p.value.data : p.key.data;
+  if (!data) return;
+  const int h = divide(at, 0.5f * p.inverse_half),
+            row = m * divide(columns, 0.5f * p.inverse_half) + h;
+  const int64_t to = is_q ? p.q.at(row) : is_v ? p.value.at(row) : p.key.at(row);
+  device::store(data, to + at - h * p.head,
+                is_q   ? p.q.dtype
+                : is_v ? p.value.dtype
+                       : p.key.dtype,
+                v);
+}
 
-template <>
-struct Result<Columns::gated> {
-  float2 bias;
-  __device__ __forceinline__ void fetch(const ProductPhase& p, const Where&, const int32_t*,
-                                        int unit, int, int j) {
-    bias.x = p.bias ? p.bias[4 * unit + j] : 0.0f;
-    bias.y = p.up_bias ? p.up_bias[4 * unit + j] : 0.0f;
+__device__ inline void finish_pair(const ProductPhase& p, int unit, int m, int j, float2 sum,
+                                   float4 e, float2 residual) {
+  const float a = sum.x + e.x, b = sum.y + e.y;
+  if (p.columns == Columns::gated) {
+    device::store(p.out.data, p.out.at(m) + 4 * unit + j, p.out.dtype,
+                  device::curve(p.curve, a) * b);
+    return;
   }
-  __device__ __forceinline__ void finish(const ProductPhase& p, int unit, int m, int j,
-                                         float2 sum) const {
-    store_one(p.out, p.out.at(m) + 4 * unit + j, curve_of(p.curve, sum.x) * sum.y);
+  if (p.columns == Columns::plain) {
+    const int first = 8 * unit + j;
+    const int64_t to = p.out.at(m) + first;
+    if (first < p.n) {
+      device::store(p.out.data, to, p.out.dtype, device::curve(p.curve, a) * e.z + residual.x);
+    }
+    if (first + 4 < p.n) {
+      device::store(p.out.data, to + 4, p.out.dtype, device::curve(p.curve, b) * e.w + residual.y);
+    }
+    return;
   }
-};
+  store_head(p, m, weight_row(p, unit, j), a * e.z - b * e.w);
+  store_head(p, m, weight_row(p, unit, j + 4), b * e.z + a * e.w);
+}
 
-template <>
-struct Result<Columns::plain> {
-  float2 bias, gate, wide;
-  uint32_t narrow;  // a residual in bf16
-  __device__ __forceinline__ void fetch(const ProductPhase& p, const Where& w, const int32_t*,
-                                        int unit, int m, int j) {
-    const int c = 8 * unit + 2 * j;
-    bias = wide = make_float2(0, 0), gate = make_float2(1, 1), narrow = 0;
-    if (c >= p.n) return;
-    if (p.residual.data) {
-      const int64_t at = p.residual.at(m) + c;
-      if (p.residual.dtype == DType::bf16) {
-        narrow = __ldcg(reinterpret_cast<const unsigned*>(
-            static_cast<const __nv_bfloat16*>(p.residual.data) + at));
-      } else {
-        wide = __ldcg(
-            reinterpret_cast<const float2*>(static_cast<const float*>(p.residual.data) + at));
-      }
-    }
-    if (p.bias) bias = make_float2(p.bias[c], p.bias[c + 1]);
-    if (p.gate.data) {
-      const float* from = table_row(p.gate, m, w.iteration, w.now) + c;
-      gate = make_float2(from[0], from[1]);
-    }
-    if (p.after_q) gate = make_float2(p.after_q[c], p.after_q[c + 1]);
-  }
-  __device__ __forceinline__ void finish(const ProductPhase& p, int unit, int m, int j,
-                                         float2 sum) const {
-    const int c = 8 * unit + 2 * j;
-    if (c >= p.n) return;
-    const float2 other = device::unpack_bf16(narrow);
-    const float x = curve_of(p.curve, sum.x) * gate.x + wide.x + other.x;
-    const float y = curve_of(p.curve, sum.y) * gate.y + wide.y + other.y;
-    const int64_t to = p.out.at(m) + c;
-    if (p.out.dtype == DType::bf16) {
-      *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(p.out.data) + to) =
-          device::pack_bf16(x, y);
-    } else {
-      *reinterpret_cast<float2*>(static_cast<float*>(p.out.data) + to) = make_float2(x, y);
-    }
-  }
-};
-
-// Column 8 unit + .. lies in q, key or value; a pair's columns lie in one head.
-template <>
-struct Result<Columns::pairs> {
-  float2 bias, turn, after;
-  int64_t to, step;  // elements: where the first goes, and how far away the second
-  __device__ __forceinline__ void fetch(const ProductPhase& p, const Where&,
-                                        const int32_t* positions, int unit, int m, int j) {
-    const int before = 8 * unit < p.q_columns                   ? 0
-                       : 8 * unit < p.q_columns + p.key_columns ? p.q_columns
-                                                                : p.q_columns + p.key_columns;
-    const device::RowsView& view = part(p, unit);
-    const bool turned = before < p.q_columns + p.key_columns;
-    const int half = p.head / 2;
-    int h, first, second;
-    if (turned) {
-      const int pair = 4 * unit + j - before / 2, i = pair - divide(pair, p.inverse_half) * half;
-      h = divide(pair, p.inverse_half);
-      first = p.rotation.interleaved ? 2 * i : i;
-      second = p.rotation.interleaved ? 2 * i + 1 : i + half;
-      turn = make_float2(1, 0);
-      if (p.rotation.cos) {
-        const int64_t at = int64_t{positions[m]} * half + i;
-        turn = make_float2(p.rotation.cos[at], p.rotation.sin[at]);
-      }
-    } else {
-      const int c = 8 * unit + 2 * j - before;
-      h = divide(c, 0.5f * p.inverse_half);
-      first = c - h * p.head, second = first + 1;
-      turn = make_float2(1, 0);
-    }
-    const int columns = before ? p.key_columns : p.q_columns, c = h * p.head + first;
-    bias = after = make_float2(1, 1);
-    const float* weights = before ? p.after_key : p.after_q;
-    if (turned && weights) after = make_float2(weights[c], weights[c + second - first]);
-    bias = make_float2(0, 0);
-    if (p.bias) bias = make_float2(p.bias[before + c], p.bias[before + c + second - first]);
-    const int row = m * divide(columns, 0.5f * p.inverse_half) + h;
-    to = view.at(row) + first, step = second - first;
-  }
-  __device__ __forceinline__ void finish(const ProductPhase& p, int unit, int, int,
-                                         float2 sum) const {
-    const device::RowsView& view = part(p, unit);
-    if (!view.data) return;
-    const float x = sum.x * after.x, y = sum.y * after.y;
-    store_one(view, to, x * turn.x - y * turn.y);
-    store_one(view, to + step, y * turn.x + x * turn.y);
-  }
-  __device__ static const device::RowsView& part(const ProductPhase& p, int unit) {
-    return 8 * unit < p.q_columns ? p.q : 8 * unit < p.q_columns + p.key_columns ? p.key : p.value;
-  }
-};
-
-// Adds up the warps' sums in the first slot.
-__device__ inline void add_slots(int elements, int thread, float* sums) {
-  for (int i = thread; i < elements / 4; i += kThreads) {
-    float4* at = reinterpret_cast<float4*>(sums) + i;
-    float4 v[kWarps];
+// The sums of an item over warps, or over the cluster's CTAs, in a fixed order.
+template <int MT>
+__device__ inline float2 collect(const ProductPhase& p, float* sums, const Item& item) {
+  constexpr int kUnit = 16 * MT * kColumns, kStride = pass_units(MT) * kUnit;
+  float* at = sums + item.u * kUnit + item.m * kColumns + item.j;
+  if (p.split) {
+    float a[kCluster], b[kCluster];
 #pragma unroll
-    for (int s = 0; s < kWarps; ++s) v[s] = at[s * (elements / 4)];
+    for (int s = 0; s < kCluster; ++s) {
+      const float* from = cooperative_groups::this_cluster().map_shared_rank(at, s);
+      a[s] = from[0], b[s] = from[4];
+    }
+    return make_float2(a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3]);
+  }
+  float a = 0, b = 0;
+#pragma unroll
+  for (int s = 0; s < kWarps; ++s) a += at[s * kStride], b += at[s * kStride + 4];
+  return make_float2(a, b);
+}
+
+// Adds up the warps' sums of a pass in the first slot.
+template <int MT>
+__device__ void add_slots(int count, float* sums) {
+  constexpr int kUnit = 16 * MT * kColumns, kStride = pass_units(MT) * kUnit / 4;
+  for (int i = threadIdx.x; i < count * kUnit / 4; i += kThreads) {
+    float4* at = reinterpret_cast<float4*>(sums) + i;
+    float4 v = at[0];
 #pragma unroll
     for (int s = 1; s < kWarps; ++s) {
-      v[0].x += v[s].x, v[0].y += v[s].y, v[0].z += v[s].z, v[0].w += v[s].w;
+      const float4 o = at[s * kStride];
+      v.x += o.x, v.y += o.y, v.z += o.z, v.w += o.w;
     }
-    *at = v[0];
+    *at = v;
   }
 }
 
-// Squares of the rows that this CTA finished, from the raw results that it left in its own sums.
-static __device__ __noinline__ void sum_squares(const ProductPhase& p, const Where& w,
-                                                const Finish& f, const float* sums) {
-  const int lane = w.lane();
-  for (int m = f.first_row + w.warp(); m < f.first_row + f.rows; m += kWarps) {
-    float q = 0, k = 0;
-    for (int i = lane; i < f.units * 4; i += 32) {
-      const int column = 8 * (f.first_unit + i / 4);
-      const float2 v =
-          *reinterpret_cast<const float2*>(sums + (i / 4 * p.m + m) * kColumns + i % 4 * 2);
-      const float s = v.x * v.x + v.y * v.y;
-      if (p.columns == Columns::plain || column < p.q_columns) {
-        q += s;
-      } else if (column < p.q_columns + p.key_columns) {
-        k += s;
-      }
-    }
-    q = device::warp_sum(q), k = device::warp_sum(k);
-    if (lane == 0) {
-      p.squares[2 * w.cluster * p.m + m] = q;
-      p.squares[(2 * w.cluster + 1) * p.m + m] = k;
-    }
-  }
+constexpr int kMostBlocks = kMostInputs / kBlock / kWarps;  // of a warp
+
+// A warp's place in the sums of a pass: its slot, the rows and columns that a lane's results have.
+template <int MT>
+__device__ inline float* slot_of(float* sums) {
+  return sums + threadIdx.x / 32 * pass_units(MT) * 16 * MT * kColumns +
+         threadIdx.x % 32 / 4 * kColumns + threadIdx.x % 4 * 2;
 }
 
-// Results of a thread whose operands are fetched together.
-constexpr int at_once(Columns c) { return c == Columns::plain ? 2 : 3; }
-
-// From the warps' sums to results. A function of its own: its registers are not those of the
-// products.
-template <Columns kKind>
-__device__ __noinline__ void finish_product(const ProductPhase& p, const Where& w, const Gate& gate,
-                                            const Work& work, const int32_t* positions,
-                                            float* sums) {
-  constexpr int kAtOnce = at_once(kKind);
-  const Finish f(work);
-  const bool held = p.norm == NormKind::none;
-  const uint32_t base = device::shared_address(sums);
-  uint32_t peers[kCluster];
+// Few rows: activations stay in registers, units follow one another. Compact code matters: what
+// runs once a phase comes from the instruction cache's far end.
+template <int MT>
+__device__ __forceinline__ void multiply_units(const __nv_bfloat16* x, int m, int pitch, int begin,
+                                               int end, int count, Ring& stream, float* sums) {
+  Ring ring = stream;  // in registers meanwhile
+  const int lane = threadIdx.x % 32;
+  uint32_t a[kMostBlocks][2][MT][4];
 #pragma unroll
-  for (int rank = 0; rank < kCluster; ++rank) peers[rank] = peer_address(sums, rank);
-  bool met = false;
+  for (int b = 0; b < kMostBlocks; ++b) {
+    if (begin + b >= end) break;
+#pragma unroll
+    for (int t = 0; t < MT; ++t) {
+      const int r = min(16 * t + lane % 16, m - 1);  // rows past m: any finite values
+      const __nv_bfloat16* from = x + r * pitch + (begin + b) * kBlock + lane / 16 * 8;
+      device::ldmatrix(a[b][0][t], from);
+      device::ldmatrix(a[b][1][t], from + 16);
+    }
+  }
+  float* slot = slot_of<MT>(sums);
 #pragma unroll 1
-  for (int first = w.thread; !met || first < f.items; first += kAtOnce * kThreads) {
-    Result<kKind> result[kAtOnce];
-    Item at[kAtOnce];
+  for (int u = 0; u < count; ++u, slot += 16 * MT * kColumns) {
+    float acc[2][MT][4] = {};
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      at[k] = f.item(max(0, min(first + k * kThreads, f.items - 1)));
-      result[k].fetch(p, w, positions, min(f.first_unit + at[k].u, p.units - 1),
-                      min(at[k].m, p.m - 1), at[k].j);
-    }
-    if (!met) {
-      met = true;
-      if (held) {
-        __syncthreads();
-        add_slots(work.units * p.m * kColumns, w.thread, sums);
-      }
-      cluster_sync();
-      gate.mark(4);
-    }
-    float2 part[kAtOnce][kCluster];
+    for (int b = 0; b < kMostBlocks; ++b) {
+      if (begin + b >= end) break;
+      const uint4 tile = ring.take();
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const uint32_t mine =
-          device::shared_address(sums + (at[k].u * p.m + at[k].m) * kColumns + at[k].j * 2) - base;
-#pragma unroll
-      for (int rank = 0; rank < kCluster; ++rank) {
-        part[k][rank] = load_peer2(peers[rank] + mine);
+      for (int t = 0; t < MT; ++t) {
+        device::mma<__nv_bfloat16>(acc[0][t], a[b][0][t], tile.x, tile.y);
+        device::mma<__nv_bfloat16>(acc[1][t], a[b][1][t], tile.z, tile.w);
       }
     }
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      float2 sum = result[k].bias;
+    for (int t = 0; t < MT; ++t) {
 #pragma unroll
-      for (int rank = 0; rank < kCluster; ++rank) {
-        sum.x += part[k][rank].x, sum.y += part[k][rank].y;
+      for (int r = 0; r < 2; ++r) {
+        *reinterpret_cast<float2*>(slot + (16 * t + 8 * r) * kColumns) = make_float2(
+            acc[0][t][2 * r] + acc[1][t][2 * r], acc[0][t][2 * r + 1] + acc[1][t][2 * r + 1]);
       }
-      if (first + k * kThreads >= f.items) break;
-      if (p.squares) {
-        *reinterpret_cast<float2*>(sums + (at[k].u * p.m + at[k].m) * kColumns + at[k].j * 2) = sum;
-      }
-      result[k].finish(p, f.first_unit + at[k].u, at[k].m, at[k].j, sum);
     }
   }
-  if (p.squares) {
-    __syncthreads();
-    sum_squares(p, w, f, sums);
+  stream = ring;
+}
+
+// Many rows: the units of a pass share what is read of the activations.
+template <int MT>
+__device__ __forceinline__ void multiply_pass(const __nv_bfloat16* x, int m, int pitch, int begin,
+                                              int end, int count, Ring& stream, float* sums) {
+  constexpr int kPass = pass_units(MT);
+  Ring ring = stream;
+  const int lane = threadIdx.x % 32;
+  float acc[kPass][MT][4] = {};
+#pragma unroll 1
+  for (int b = begin; b < end; ++b) {
+    uint32_t a[2][MT][4];
+    const int at = b * kBlock + lane / 16 * 8;
+#pragma unroll
+    for (int t = 0; t < MT; ++t) {
+      const int r = min(16 * t + lane % 16, m - 1);
+      device::ldmatrix(a[0][t], x + r * pitch + at);
+      device::ldmatrix(a[1][t], x + r * pitch + at + 16);
+    }
+#pragma unroll
+    for (int u = 0; u < kPass; ++u) {
+      if (u >= count) break;
+      const uint4 tile = ring.take();
+#pragma unroll
+      for (int t = 0; t < MT; ++t) device::mma<__nv_bfloat16>(acc[u][t], a[0][t], tile.x, tile.y);
+#pragma unroll
+      for (int t = 0; t < MT; ++t) device::mma<__nv_bfloat16>(acc[u][t], a[1][t], tile.z, tile.w);
+    }
+  }
+  stream = ring;
+  float* slot = slot_of<MT>(sums);
+#pragma unroll
+  for (int u = 0; u < kPass; ++u) {
+    if (u >= count) break;
+#pragma unroll
+    for (int t = 0; t < MT; ++t) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        *reinterpret_cast<float2*>(slot + ((u * MT + t) * 16 + 8 * r) * kColumns) =
+            make_float2(acc[u][t][2 * r], acc[u][t][2 * r + 1]);
+      }
+    }
   }
 }
 
-// Positions of the rows, for a rotation: in shared memory before the phase may begin.
-__device__ __forceinline__ void stage_positions(const ProductPhase& p, int m, int32_t* positions) {
-  const int count = p.rotation.position_count;
-  if (p.columns == Columns::pairs && p.rotation.cos && m < p.m) {
-    positions[m] = p.rotation.positions[m < count ? m : m % count];
+// Operands of the first results at hand, each where the thread that needs it put it.
+struct Ready {
+  float4* operands;
+  float2* residual;
+};
+
+template <int MT>
+__device__ void finish_pass(const ProductPhase& phase, const Where& w, int first, int count,
+                            float* sums, const Ready& ready, int at_hand) {
+  const ProductPhase p = phase;
+  const int items = items_of(p, w, count);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < items; i += kThreads) {
+    const Item item = item_of(p, w, i);
+    const float2 sum = collect<MT>(p, sums, item);
+    float4 e;
+    float2 r;
+    if (i < at_hand) {
+      e = ready.operands[i], r = ready.residual[i];
+    } else {
+      e = operands_of(p, w, first + item.u, item.m, item.j);
+      r = residual_of(p, first + item.u, item.m, item.j);
+    }
+    finish_pair(p, first + item.u, item.m, item.j, sum, e, r);
+  }
+}
+
+__device__ inline void load_residuals(const ProductPhase& phase, const Where& w, int first,
+                                      int count, const Ready& ready) {
+  const ProductPhase p = phase;
+  const int items = min(items_of(p, w, count), kEarly * kThreads);
+  const bool any = p.residual.data && p.columns == Columns::plain;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < items; i += kThreads) {
+    const Item item = item_of(p, w, i);
+    ready.residual[i] = any ? residual_of(p, first + item.u, item.m, item.j) : make_float2(0, 0);
   }
 }
 
 template <int MT>
-__device__ __forceinline__ void run_product(const ProductPhase& p, const Work& work, const Where& w,
-                                            const Gate& gate, const Desk& desk) {
-  float* sums = reinterpret_cast<float*>(desk.region + rows_bytes(p));
-  stage_positions(p, w.thread, desk.positions);
-  if (p.norm != NormKind::none) {
-    stage_rows<MT>(p, w, work, gate, desk.row_sums, desk.region);
-    gate.mark(2);
-    multiply<MT, most_group(MT, NormKind::rms)>(
-        work, p.m, w.lane(), *desk.ring, sums,
-        StagedRows<MT>{desk.region, p.m, row_pitch(work.cta_blocks), w.lane()});
+__device__ __forceinline__ void run_product(const ProductPhase& p, const Where& w, Ring& ring,
+                                            const Constants& constants, const Ready& ready,
+                                            std::byte* region, bool closes) {
+  constexpr int kPass = pass_units(MT);
+  const bool split = p.split;
+  const int warp = threadIdx.x / 32, blocks = p.blocks, m = p.m;
+  const int parts = split ? kCluster * kWarps : kWarps, part = split ? w.rank * kWarps : 0;
+  const int cta_first = blocks * part / parts, cta_last = blocks * (part + kWarps) / parts;
+  const int begin = blocks * (part + warp) / parts - cta_first;
+  const int end = blocks * (part + warp + 1) / parts - cta_first;
+  const Share mine = share_of(p, w);
+  const int columns = (cta_last - cta_first) * kBlock, pitch = columns + 8;
+  __nv_bfloat16* x = reinterpret_cast<__nv_bfloat16*>(region);
+  // At the same place in every CTA of a cluster, whose shares of the inputs may differ by a block.
+  const int widest = (split ? (blocks + kCluster - 1) / kCluster : blocks) * kBlock + 8;
+  float* sums = reinterpret_cast<float*>(region + (m * widest * 2 + 127) / 128 * 128);
+  load_residuals(p, w, mine.first, min(kPass, mine.last - mine.first), ready);
+  if (p.vectors && !p.rows_differ) {
+    load_rows<MT == 1 ? 2 : 4>(p, cta_first * kBlock, columns, pitch, constants, x);
   } else {
-    const DirectRows<MT> from(p, work.first_block, w.lane());
-    HeldRows<MT> rows;
-    gate.wait();
-#pragma unroll
-    for (int b = 0; b < kDirectBlocks; ++b) from.block(b, work.blocks, rows.a[b]);
-    gate.mark(2);
-    multiply<MT, most_group(MT, NormKind::none)>(
-        work, p.m, w.lane(), *desk.ring, sums + w.warp() * work.units * p.m * kColumns, rows);
+    load_rows_singly(p, w, cta_first * kBlock, columns, pitch, x);
   }
-  gate.mark(3);
-  if (p.columns == Columns::plain) {
-    finish_product<Columns::plain>(p, w, gate, work, desk.positions, sums);
-  } else if (p.columns == Columns::gated) {
-    finish_product<Columns::gated>(p, w, gate, work, desk.positions, sums);
-  } else {
-    finish_product<Columns::pairs>(p, w, gate, work, desk.positions, sums);
+  __syncthreads();
+  for (int first = mine.first; first < mine.last; first += kPass) {
+    const int count = min(kPass, mine.last - first);
+    if constexpr (MT <= 2) {
+      multiply_units<MT>(x, m, pitch, begin, end, count, ring, sums);
+    } else {
+      multiply_pass<MT>(x, m, pitch, begin, end, count, ring, sums);
+    }
+    __syncthreads();
+    if (split) {
+      add_slots<MT>(count, sums);
+      cooperative_groups::this_cluster().sync();
+    }
+    finish_pass<MT>(p, w, first, count, sums, ready, first == mine.first ? kEarly * kThreads : 0);
+    const bool last = first + kPass >= mine.last;
+    if (split && (!last || closes)) {
+      cooperative_groups::this_cluster().sync();
+    } else {
+      __syncthreads();
+    }
   }
 }
 
