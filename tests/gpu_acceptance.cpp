@@ -114,7 +114,8 @@ struct Workload {
   int cameras, tokens, capacity, context;
 };
 constexpr const char* kSmallPi =
-    R"({"vision_layers": 1, "vision_mlp": 64, "prefix_width": 64, "prefix_mlp": 64, "vocab": 1024})";
+    R"({"vision_layers": 1, "vision_mlp": 64, "prefix_width": 64, "prefix_mlp": 64,
+        "vocab": 1024})";
 constexpr const char* kSmallLingBot =
     R"({"v_depth": 1, "v_full": [0], "v_mlp": 64, "width": 64, "mlp": 64, "vocab": 1024})";
 constexpr const char* kSmallFastWam =

@@ -109,7 +109,7 @@ class HostileTest : public ::testing::Test {
 };
 
 TEST_F(HostileTest, StallsInTheMiddleOfAFrame) {
-  options.message_timeout = 0.5;
+  options.message_timeout = 2;
   start();
   net::io_context io;
   auto socket = raw_session(io);
@@ -118,21 +118,21 @@ TEST_F(HostileTest, StallsInTheMiddleOfAFrame) {
                                              "0123456789",
                                              18)));
   const Stopwatch watch;
-  EXPECT_LT(expect_served(), 500);
+  EXPECT_LT(expect_served(), 1500);  // long before the other one is given up
   end_of(socket);
-  EXPECT_LT(watch.seconds(), 5);
+  EXPECT_LT(watch.seconds(), 20);
 }
 
 TEST_F(HostileTest, StallsInTheMiddleOfARequestLine) {
-  options.request_timeout = 0.5;
+  options.request_timeout = 2;
   start();
   net::io_context io;
   auto socket = connect(io, server->port());
   net::write(socket, net::buffer(std::string("GET /heal")));
-  EXPECT_LT(expect_served(), 500);
+  EXPECT_LT(expect_served(), 1500);  // long before the other one is given up
   const Stopwatch watch;
   end_of(socket);
-  EXPECT_LT(watch.seconds(), 5);
+  EXPECT_LT(watch.seconds(), 20);
 }
 
 TEST_F(HostileTest, SendsGarbageInFrames) {
@@ -274,20 +274,20 @@ TEST_F(HostileTest, DiesWithARequestUnderWayAndAnotherWaiting) {
 }
 
 TEST_F(HostileTest, NeverReadsItsAnswers) {
-  options.message_timeout = 0.5;
+  options.message_timeout = 2;
   start();
   PolicyClient client(server->port());
   boost::system::error_code error;
   const Stopwatch watch;
-  while (!error && watch.seconds() < 2) {
+  while (!error && watch.seconds() < 5) {
     client.stream().write(net::buffer(request()), error);
   }
   expect_served();
 }
 
 TEST_F(HostileTest, NeverAnswersPings) {
-  options.ping_interval = 0.1;
-  options.pong_timeout = 0.4;
+  options.ping_interval = 0.3;
+  options.pong_timeout = 2;
   start();
   net::io_context io;
   auto socket = raw_session(io);
@@ -296,8 +296,8 @@ TEST_F(HostileTest, NeverAnswersPings) {
   victim->stream().control_callback({});
   std::string bytes(1 << 16, '\0');
   net::read(socket, net::buffer(bytes), error);  // pings, until the server gives up
-  EXPECT_LT(watch.seconds(), 3);
-  EXPECT_GT(watch.seconds(), 0.3);
+  EXPECT_LT(watch.seconds(), 20);
+  EXPECT_GT(watch.seconds(), 1.5);
   victim.emplace(server->port());  // it did not read, so it did not answer either
   victim->receive();
 }

@@ -11,7 +11,7 @@ struct NormArgs {
   const float* bias = nullptr;
   float offset = 0, eps = 0;
   device::TableView scale, shift;
-  int centered = 0;  // layer norm: the mean is taken off
+  int centered = 0;                           // layer norm: the mean is taken off
   device::Curve curve = device::Curve::none;  // after everything else
 };
 
