@@ -1,5 +1,6 @@
 // Any bytes on a connection: HTTP requests, an upgrade, then frames, as the server reads them.
 #include <boost/beast/_experimental/test/stream.hpp>
+#include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
