@@ -63,7 +63,7 @@ asan:
 tsan:
 	tools/install_deps.sh build test
 	cmake --preset tsan
-	$(call compile,build-tsan) --target test_base test_runtime test_server
+	$(call compile,build-tsan) --target test_base test_server
 	ctest --preset tsan
 
 # Compiles for the architectures of CUDA_ARCHITECTURES; needs nvcc, no GPU.
