@@ -83,7 +83,7 @@ __device__ void produce(const Maps& m, const Plan& p, const Tile& t, unsigned ch
                         int rank) {
   using L = Layout<D, G>;
   const Barriers<L> bars(memory);
-  device::expect(bars.queries, L::kQueries);
+  device::barrier_expect(bars.queries, L::kQueries);
   for (int g = 0; g < G; ++g) {
     for (int b = 0; b < L::kBlocks; ++b) {
       device::copy_box(memory + (g * L::kBlocks + b) * L::kTile, &m.q, bars.queries, b * 64, t.head,
@@ -95,13 +95,13 @@ __device__ void produce(const Maps& m, const Plan& p, const Tile& t, unsigned ch
     const int slot = i % L::kStages, piece = c >= t.first_chunks;
     const int row = (piece ? c - t.first_chunks : c) * kKeys;
     unsigned char* to = memory + L::kQueries + slot * L::kStage;
-    if (i >= L::kStages) device::wait(bars.empty(slot), i / L::kStages - 1 & 1);
-    device::expect(bars.keys(slot), L::kStage / 2);
+    if (i >= L::kStages) device::barrier_wait(bars.empty(slot), i / L::kStages - 1 & 1);
+    device::barrier_expect(bars.keys(slot), L::kStage / 2);
     for (int b = 0; b < L::kBlocks; ++b) {
       device::copy_box(to + b * L::kTile, &m.k[piece], bars.keys(slot), b * 64, t.key_head, row,
                        t.b);
     }
-    device::expect(bars.values(slot), L::kStage / 2);
+    device::barrier_expect(bars.values(slot), L::kStage / 2);
     for (int b = 0; b < L::kBlocks; ++b) {
       device::copy_box(to + (L::kBlocks + b) * L::kTile, &m.v[piece], bars.values(slot), b * 64,
                        t.key_head, row, t.b);
@@ -194,12 +194,12 @@ __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int
   float s[kKeys / 2];
 #pragma unroll
   for (float& x : o) x = 0;
-  device::wait(bars.queries, 0);
+  device::barrier_wait(bars.queries, 0);
   int i = 0;
   for (int c = rank; c < t.chunks; c += p.split, ++i) {
     const int slot = i % L::kStages, parity = i / L::kStages & 1;
     const uint32_t keys = device::shared_address(memory + L::kQueries + slot * L::kStage);
-    device::wait(bars.keys(slot), parity);
+    device::barrier_wait(bars.keys(slot), parity);
     device::wgmma_fence();
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
@@ -219,7 +219,7 @@ __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int
         weights[n][j] = device::pack_bf16(s[8 * n + 2 * j], s[8 * n + 2 * j + 1]);
       }
     }
-    device::wait(bars.values(slot), parity);
+    device::barrier_wait(bars.values(slot), parity);
     const int piece = c >= t.first_chunks;
     const int left = t.keys[piece] - (piece ? c - t.first_chunks : c) * kKeys;
     if (left < kKeys && t.keys[piece] < p.a.piece[piece].count) {
@@ -358,13 +358,13 @@ __global__ void __launch_bounds__(Layout<D, G>::kThreads, D > 128 ? 1 : 3 - G)
   const int rank = p.split > 1 ? static_cast<int>(device::cluster_rank()) : 0;
   const bool producer = threadIdx.x >= G * 128;
   if (threadIdx.x == 0) {
-    device::init(bars.queries, 1);
+    device::barrier_init(bars.queries, 1);
     for (int i = 0; i < L::kStages; ++i) {
-      device::init(bars.keys(i), 1);
-      device::init(bars.values(i), 1);
-      device::init(bars.empty(i), G * 4);
+      device::barrier_init(bars.keys(i), 1);
+      device::barrier_init(bars.values(i), 1);
+      device::barrier_init(bars.empty(i), G * 4);
     }
-    device::publish_barriers();
+    device::barrier_init_fence();
   }
   __syncthreads();
   device::let_successors_start();

@@ -188,7 +188,7 @@ __device__ void produce(const Maps& m, const Args& a, const Cta<N>& c) {
   const Supply first = supply(a, c);
   Supply s = first;
   for (int i = 0; i < early; ++i, s.advance(a)) {
-    device::expect(c.full + i, stage_bytes(N));
+    device::barrier_expect(c.full + i, stage_bytes(N));
     bring_weights(m, a, c, s, i);
   }
   device::wait_for_predecessors();
@@ -196,8 +196,8 @@ __device__ void produce(const Maps& m, const Args& a, const Cta<N>& c) {
   for (int i = 0; i < early; ++i, s.advance(a)) bring_rows(m, a, c, s, i);
   Turn turn;
   for (int i = early; i < c.count; ++i, s.advance(a), turn.advance(a.stages)) {
-    device::wait(c.empty + turn.slot, turn.parity);
-    device::expect(c.full + turn.slot, stage_bytes(N));
+    device::barrier_wait(c.empty + turn.slot, turn.parity);
+    device::barrier_expect(c.full + turn.slot, stage_bytes(N));
     bring_weights(m, a, c, s, turn.slot);
     bring_rows(m, a, c, s, turn.slot);
   }
@@ -223,7 +223,7 @@ __device__ inline void release(const Args& a, const Cta<N>& c, int slot) {
 template <int N>
 __device__ inline void multiply_piece(const Cta<N>& c, const Turn& turn, int added,
                                       float (&d)[N / 2]) {
-  device::wait(c.full + turn.slot, turn.parity);
+  device::barrier_wait(c.full + turn.slot, turn.parity);
   const uint32_t at = device::shared_address(c.memory) + turn.slot * stage_bytes(N);
   const uint64_t weights = device::tile_descriptor(at + threadIdx.x / 128 * (kWeightBytes / 2));
   const uint64_t rows = device::tile_descriptor(at + kWeightBytes);
@@ -372,10 +372,11 @@ __global__ void __launch_bounds__(kThreads, N <= 136 ? 2 : 1)
   const bool alone = a.features * a.tokens * a.split == 1;
   if (threadIdx.x == 0) {
     for (int i = 0; i < a.stages; ++i) {
-      device::init(c.full + i, 1);
-      device::init(c.empty + i, static_cast<uint32_t>(kWarps * (a.tokens + a.features - 1)));
+      device::barrier_init(c.full + i, 1);
+      device::barrier_init(c.empty + i,
+                           static_cast<uint32_t>(kWarps * (a.tokens + a.features - 1)));
     }
-    device::publish_barriers();
+    device::barrier_init_fence();
   }
   if (alone) {
     __syncthreads();

@@ -5,6 +5,7 @@
 #include <cuda.h>
 #include <stdint.h>
 
+#include "backends/cuda/device/bulk.cuh"
 #include "backends/cuda/device/mma.cuh"
 
 namespace tendon::cuda::device {
@@ -24,32 +25,7 @@ __device__ inline void let_successors_start() {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
-struct Barrier {
-  uint64_t state;
-};
-
-__device__ inline void init(Barrier* b, uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals)
-               : "memory");
-}
-// Makes initialised barriers visible to the copy engine and to the cluster.
-__device__ inline void publish_barriers() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-// Arrives, and lets the phase wait for `bytes` of copies.
-__device__ inline void expect(Barrier* b, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void wait(Barrier* b, uint32_t parity) {
-  asm volatile(
-      "{\n .reg .pred done;\n"
-      "again:\n mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      " @!done bra again;\n}" ::"r"(shared_address(b)),
-      "r"(parity)
-      : "memory");
-}
+using Barrier = uint64_t;
 
 __device__ inline void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
