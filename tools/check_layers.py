@@ -21,6 +21,7 @@ ENGINE_SURFACE = {
     'engine/inspect.h': 'traces, plans and weights, for programs that look inside',
     'engine/backends.h': 'which backends there are, for commands that are told a device',
     'engine/synth.h': 'checkpoints with generated weights, for the command and for tests',
+    'engine/blank_scene.h': 'an observation for warming up, for the C ABI and the server',
     'engine/convert.h': 'PyTorch files rewritten, for the command',
     'engine/golden.h': 'recordings of the original code, replayed by the command and by tests',
 }

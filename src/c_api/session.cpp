@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "c_api/sized.h"
+#include "engine/blank_scene.h"
 
 namespace tendon::c_api {
 namespace {
@@ -92,22 +93,9 @@ const Observation& Session::read(const tendon_observation* given) {
 }
 
 void Session::warm_up(const char* prompt) {
-  constexpr int kSide = 224;
-  const std::vector<std::uint8_t> black(std::size_t{kSide} * kSide * 3);
-  Observation seen;
-  for (const PolicyInfo::Input& input : policy_.info().inputs) {
-    if (input.size == 0) {
-      seen.cameras.push_back({input.key, {.data = black.data(), .height = kSide, .width = kSide}});
-    } else {
-      // A rotation of nothing is 0 0 0 1; elsewhere the last number is as good as another.
-      std::vector<double> rest(static_cast<std::size_t>(input.size));
-      if (input.size == 4) rest.back() = 1;
-      seen.state.push_back({input.key, std::move(rest)});
-    }
-  }
-  seen.prompt = text(prompt);
+  const BlankScene scene(policy_.info(), text(prompt));
   Chunk dropped;
-  const Status status = policy_.infer(seen, {}, dropped);
+  const Status status = policy_.infer(scene.observation(), {}, dropped);
   require(status.ok(), "{}", status.message());
 }
 

@@ -1,31 +1,9 @@
 #include "server/inference.h"
 
-#include <vector>
+#include "engine/blank_scene.h"
 
 namespace tendon::server {
 namespace {
-
-// Black pictures and a state of zeros: whatever the policy, an observation that it takes.
-class EmptyScene {
- public:
-  explicit EmptyScene(const PolicyInfo& info) : pixels_(kSide * kSide * 3) {
-    for (const PolicyInfo::Input& input : info.inputs) {
-      if (input.size > 0) {
-        scene_.state.push_back(
-            {input.key, std::vector<double>(static_cast<std::size_t>(input.size))});
-      } else if (input.required) {
-        scene_.cameras.push_back({input.key, {pixels_.data(), kSide, kSide, 0}});
-      }
-    }
-    scene_.prompt = "stand still";
-  }
-  const Observation& observation() const { return scene_; }
-
- private:
-  static constexpr int kSide = 8;
-  std::vector<std::uint8_t> pixels_;
-  Observation scene_;
-};
 
 class LoadedPolicy final : public Inference {
  public:
@@ -40,7 +18,7 @@ class LoadedPolicy final : public Inference {
   bool healthy() noexcept override {
     if (on_host_) return true;
     try {
-      const EmptyScene scene(info());
+      const BlankScene scene(info(), "stand still");
       Chunk chunk;
       return policy_.infer(scene.observation(), {}, chunk).ok();
     } catch (const std::exception&) {
