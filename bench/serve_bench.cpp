@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "server/latency.h"
+#include "measure/timing.h"
 #include "server/server.h"
 #include "tests/support/policy_client.h"
 
@@ -59,8 +59,8 @@ Scene make_scene(const PolicyInfo& info, int side) {
   return scene;
 }
 
-void print(const char* name, std::vector<double> ms) {
-  const server::LatencyFigures f = server::figures(std::move(ms));
+void print(const char* name, const std::vector<double>& ms) {
+  const measure::Percentiles f = measure::percentiles(ms);
   fmt::print("{:<34} n {:6}  p50 {:8.3f}  p90 {:8.3f}  p99 {:8.3f}  max {:8.3f} ms\n", name,
              f.count, f.p50, f.p90, f.p99, f.max);
 }
@@ -73,7 +73,7 @@ void in_process(const Options& o, Policy& policy, const Scene& scene) {
     require(policy.infer(scene.seen, {}, chunk).ok(), "infer failed");
     if (i >= o.warm_up) total.push_back(watch.seconds() * 1e3);
   }
-  print("in the process", std::move(total));
+  print("in the process", total);
 }
 
 void over_the_wire(const Options& o, std::uint16_t port, const Scene& scene) {
@@ -89,8 +89,8 @@ void over_the_wire(const Options& o, std::uint16_t port, const Scene& scene) {
     total.push_back(ms);
     overhead.push_back(ms - reply.number("server_timing", "infer_ms"));
   }
-  print("over the wire, client to client", std::move(total));
-  print("of which not the policy", std::move(overhead));
+  print("over the wire, client to client", total);
+  print("of which not the policy", overhead);
 }
 
 void many(const Options& o, std::uint16_t port, const Scene& scene) {

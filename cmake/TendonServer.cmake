@@ -6,8 +6,8 @@ if(TENDON_SERVER)
   find_path(MSGPACK_INCLUDE_DIR msgpack/unpack.hpp REQUIRED)
   tendon_layer(wire NEEDS base preprocess LINK Boost::headers nlohmann_json::nlohmann_json
                OpenSSL::Crypto)
-  tendon_layer(server NEEDS base wire engine LINK Boost::headers nlohmann_json::nlohmann_json
-               OpenSSL::SSL)
+  tendon_layer(server NEEDS base wire engine measure
+               LINK Boost::headers nlohmann_json::nlohmann_json OpenSSL::SSL)
   # The live page's files as bytes in the program.
   set(page_folder ${PROJECT_SOURCE_DIR}/src/server/page)
   set(page_files ${page_folder}/index.html ${page_folder}/live.css ${page_folder}/live.js)

@@ -32,12 +32,15 @@ double timed(const std::function<void()>& call) {
 
 Percentiles percentiles(std::span<const double> values) {
   if (values.empty()) return {};
+  constexpr std::size_t kEnoughForP999 = 10000;
   const std::vector<double> v = sorted(values);
   return {.count = v.size(),
           .min = v.front(),
           .p50 = nearest_rank(v, 0.50),
           .p90 = nearest_rank(v, 0.90),
+          .p95 = nearest_rank(v, 0.95),
           .p99 = nearest_rank(v, 0.99),
+          .p999 = v.size() >= kEnoughForP999 ? nearest_rank(v, 0.999) : 0,
           .max = v.back(),
           .mean = std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size())};
 }

@@ -8,10 +8,11 @@
 
 namespace tendon::measure {
 
-// Of a sample, by nearest rank: each figure is one that was observed.
+// Of a sample, by nearest rank: each figure is one that was observed. p99.9 stays 0 below 10 000
+// values: there is no such rank yet.
 struct Percentiles {
   std::size_t count = 0;
-  double min = 0, p50 = 0, p90 = 0, p99 = 0, max = 0, mean = 0;
+  double min = 0, p50 = 0, p90 = 0, p95 = 0, p99 = 0, p999 = 0, max = 0, mean = 0;
 };
 
 // All zero for an empty sample. Throws Error on NaN.

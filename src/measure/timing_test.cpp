@@ -34,6 +34,22 @@ TEST(Percentiles, FewValues) {
   EXPECT_EQ(percentiles(three).p90, 3);
 }
 
+TEST(Percentiles, TailsOfFewAndOfManyValues) {
+  const std::vector<double> ten{10, 11, 12, 13, 14, 15, 16, 17, 18, 100};
+  const Percentiles f = percentiles(ten);
+  EXPECT_EQ(f.p50, 14);
+  EXPECT_EQ(f.p90, 18);
+  EXPECT_EQ(f.p95, 100);
+  EXPECT_EQ(f.p99, 100);
+  EXPECT_EQ(f.p999, 0);
+  EXPECT_EQ(f.min, 10);
+  EXPECT_EQ(f.max, 100);
+  EXPECT_EQ(percentiles({}).p50, 0);
+  std::vector<double> many(10000);
+  std::iota(many.begin(), many.end(), 1.0);
+  EXPECT_EQ(percentiles(many).p999, 9990);
+}
+
 TEST(Percentiles, RefusesNan) {
   const std::vector<double> v{1, std::nan("")};
   EXPECT_THROW(percentiles(v), Error);

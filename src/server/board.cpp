@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "measure/timing.h"
 
 namespace tendon::server {
 namespace {
@@ -41,7 +42,7 @@ void shrink(const Image& image, Thumbnail& out) {
   }
 }
 
-nlohmann::ordered_json to_json(const LatencyFigures& f) {
+nlohmann::ordered_json to_json(const measure::Percentiles& f) {
   return {{"n", f.count}, {"min", f.min}, {"mean", f.mean}, {"p50", f.p50}, {"p90", f.p90},
           {"p95", f.p95}, {"p99", f.p99}, {"p999", f.p999}, {"max", f.max}};
 }
@@ -57,7 +58,7 @@ void write_series(std::string_view policy, std::string_view stage, const Latency
   h += fmt::format("tendon_stage_seconds_bucket{{{},le=\"+Inf\"}} {}\n", labels, series.count());
   h += fmt::format("tendon_stage_seconds_sum{{{}}} {:.9g}\n", labels, series.sum() / 1e3);
   h += fmt::format("tendon_stage_seconds_count{{{}}} {}\n", labels, series.count());
-  const LatencyFigures f = figures(series.window());
+  const measure::Percentiles f = measure::percentiles(series.window());
   const std::pair<const char*, double> shown[] = {{"0.5", f.p50},  {"0.9", f.p90},
                                                   {"0.95", f.p95}, {"0.99", f.p99},
                                                   {"1", f.max},    {"0.999", f.p999}};
@@ -181,7 +182,8 @@ nlohmann::ordered_json Board::live() {
     samples = samples_;
   }
   j["samples"] = samples_json(samples, now);
-  for (const auto& [stage, one] : series) j["figures"][stage] = to_json(figures(one.window()));
+  for (const auto& [stage, one] : series)
+    j["figures"][stage] = to_json(measure::percentiles(one.window()));
   return j;
 }
 
