@@ -68,21 +68,10 @@ TEST_F(LingBotTrap, Trap01_windows_then_the_whole_picture) {
 // The keys of layer 0 of a prompt that holds one token many times are rotations of one vector.
 TEST_F(LingBotTrap, Trap02_03_one_axis_halves_and_base_ten_thousand) {
   Session session(base, Taps::on);
-  RecordedCall call = base.call;
   const std::vector<std::int32_t> tokens(16, 7);
-  call.input.samples[0].cameras.assign(3, nullptr);
-  call.input.samples[0].tokens = tokens;
-  call.cameras.clear();
-  session.run(call);
+  session.run(prompt_only(base, tokens));
   const std::vector<float>& k = session.stage("prefix.k.0").values;  // [1, P, 2, 16]
-  for (std::size_t p = 0; p < 16; ++p) {
-    for (std::size_t i = 0; i < 8; ++i) {
-      const double angle = static_cast<double>(p) * std::pow(10000.0, -static_cast<double>(i) / 8);
-      const double a = k[16 + i], b = k[16 + i + 8];  // the second key head
-      EXPECT_NEAR(k[p * 32 + 16 + i], a * std::cos(angle) - b * std::sin(angle), 1e-5);
-      EXPECT_NEAR(k[p * 32 + 16 + i + 8], b * std::cos(angle) + a * std::sin(angle), 1e-5);
-    }
-  }
+  expect_rotations(std::span(k).subspan(16), 32);                    // the second key head
 }
 
 TEST_F(LingBotTrap, Trap04_rounded_vision_angles) {

@@ -48,25 +48,13 @@ std::vector<float> repeated_token_keys(const RecordedCase& c, bool bf16_rope) {
   ModelOptions options = c.options();
   options.bf16_rope = bf16_rope;
   Session session(c.family(), c.dims(), options, c.weights(), {Taps::on});
-  RecordedCall call = c.call;
   const std::vector<std::int32_t> tokens(16, 7);
-  call.input.samples[0].cameras.assign(3, nullptr);
-  call.input.samples[0].tokens = tokens;
-  call.cameras.clear();
-  session.run(call);
+  session.run(prompt_only(c, tokens));
   return session.stage("kv.0.k").values;
 }
 
 TEST_P(PiTrap, TrapT02_T18_keys_are_stored_rotated_in_halves) {
-  const std::vector<float> k = repeated_token_keys(two, false);
-  for (std::size_t p = 0; p < 16; ++p) {
-    for (std::size_t i = 0; i < 8; ++i) {
-      const double angle = static_cast<double>(p) * std::pow(10000.0, -static_cast<double>(i) / 8);
-      const double a = k[i], b = k[i + 8];
-      EXPECT_NEAR(k[p * 16 + i], a * std::cos(angle) - b * std::sin(angle), 1e-5);
-      EXPECT_NEAR(k[p * 16 + i + 8], b * std::cos(angle) + a * std::sin(angle), 1e-5);
-    }
-  }
+  expect_rotations(repeated_token_keys(two, false), 16);
 }
 
 TEST_P(PiTrap, TrapT01_rounded_frequencies_are_an_option) {

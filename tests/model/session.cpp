@@ -171,4 +171,24 @@ double largest_difference(std::span<const float> a, const RecordedInput& b) {
   return largest_difference(a, std::span<const float>(b.values));
 }
 
+RecordedCall prompt_only(const RecordedCase& c, std::span<const std::int32_t> tokens) {
+  RecordedCall call = c.call;
+  call.input.samples[0].cameras.assign(3, nullptr);
+  call.input.samples[0].tokens = tokens;
+  call.cameras.clear();
+  return call;
+}
+
+void expect_rotations(std::span<const float> keys, std::size_t pitch) {
+  for (std::size_t p = 0; p < 16; ++p) {
+    const float* rotated = keys.data() + p * pitch;
+    for (std::size_t i = 0; i < 8; ++i) {
+      const double angle = static_cast<double>(p) * std::pow(10000.0, -static_cast<double>(i) / 8);
+      const double a = keys[i], b = keys[i + 8];
+      EXPECT_NEAR(rotated[i], a * std::cos(angle) - b * std::sin(angle), 1e-5);
+      EXPECT_NEAR(rotated[i + 8], b * std::cos(angle) + a * std::sin(angle), 1e-5);
+    }
+  }
+}
+
 }  // namespace tendon::testing

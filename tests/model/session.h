@@ -94,6 +94,12 @@ class Session {
 };
 
 double largest_difference(std::span<const float> a, std::span<const float> b);
+
+// The case's call without pictures, its prompt replaced; `tokens` must outlive it.
+RecordedCall prompt_only(const RecordedCase& c, std::span<const std::int32_t> tokens);
+// Of a prompt that holds one token 16 times: keys [16] wide, `pitch` floats apart, are one vector
+// rotated by positions 0, 1, .. in halves, base 10 000.
+void expect_rotations(std::span<const float> keys, std::size_t pitch);
 // Of values against a recorded stage, in the order they are stored.
 double largest_difference(std::span<const float> a, const RecordedInput& b);
 

@@ -10,33 +10,10 @@
 namespace tendon::testing {
 namespace {
 
-class Options : public ::testing::Test {
+class Options : public ::testing::Test, protected Miniature {
  protected:
-  explicit Options(const char* family) : folder_(std::string("options_") + family) {
-    write_miniature(family, folder_.path);
-  }
-  Policy load(LoadOptions options = {}) const {
-    options.dtype = "f32";
-    options.threads = 1;
-    return tendon::load(folder_.path.string(), options);
-  }
-  Observation observation(const PolicyInfo& info) const {
-    Observation seen;
-    for (const auto& input : info.inputs) {
-      if (input.size > 0) {
-        seen.state.push_back(
-            {input.key, std::vector<double>(static_cast<std::size_t>(input.size), 0.1)});
-      } else {
-        seen.cameras.push_back({input.key, {pixels_.data(), 48, 64, 0}});
-      }
-    }
-    seen.prompt = "pick up the red block";
-    return seen;
-  }
-
- private:
-  const TemporaryFolder folder_;
-  std::vector<std::uint8_t> pixels_ = std::vector<std::uint8_t>(48 * 64 * 3, 90);
+  explicit Options(const char* family)
+      : Miniature("options", family, std::vector<std::uint8_t>(kPixels, 90)) {}
 };
 
 class FastWamOptions : public Options {

@@ -11,34 +11,17 @@
 namespace tendon::testing {
 namespace {
 
-class LoadedPolicy : public ::testing::TestWithParam<const char*> {
+std::vector<std::uint8_t> noisy_pixels(std::size_t count) {
+  std::vector<std::uint8_t> pixels(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    pixels[i] = static_cast<std::uint8_t>(synthetic_bits(1, i) >> 56);
+  }
+  return pixels;
+}
+
+class LoadedPolicy : public ::testing::TestWithParam<const char*>, protected Miniature {
  protected:
-  LoadedPolicy() : folder_(std::string("policy_") + GetParam()) {
-    write_miniature(GetParam(), folder_.path);
-    for (std::size_t i = 0; i < pixels_.size(); ++i) {
-      pixels_[i] = static_cast<std::uint8_t>(synthetic_bits(1, i) >> 56);
-    }
-  }
-  Policy load(LoadOptions options = {}) const {
-    options.dtype = "f32";
-    options.threads = 1;
-    return tendon::load(folder_.path.string(), options);
-  }
-  Observation observation(const PolicyInfo& info) const {
-    Observation seen;
-    for (const auto& input : info.inputs) {
-      if (input.slot.empty()) {
-        seen.state.push_back(
-            {input.key, std::vector<double>(static_cast<std::size_t>(input.size), 0.1)});
-      } else {
-        seen.cameras.push_back({input.key, {pixels_.data(), 48, 64, 0}});
-      }
-    }
-    seen.prompt = "pick up the red block";
-    return seen;
-  }
-  const TemporaryFolder folder_;
-  std::vector<std::uint8_t> pixels_ = std::vector<std::uint8_t>(48 * 64 * 3);
+  LoadedPolicy() : Miniature("policy", GetParam(), noisy_pixels(kPixels)) {}
 };
 
 TEST_P(LoadedPolicy, NoiseSeedsAndSteps) {
