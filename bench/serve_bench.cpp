@@ -20,7 +20,7 @@ using testing_support::Reply;
 
 struct Options {
   std::string model;
-  int requests = 2000, warm_up = 100, clients = 8, side = 224, threads = 1;
+  int requests = 2000, warm_up = 100, turn = 50, clients = 8, side = 224, threads = 1;
   double seconds = 10;
 };
 
@@ -65,32 +65,58 @@ void print(const char* name, const std::vector<double>& ms) {
              f.count, f.p50, f.p90, f.p99, f.max);
 }
 
-void in_process(const Options& o, Policy& policy, const Scene& scene) {
-  std::vector<double> total;
+// Asked in turns, so that a machine that is busy for a while slows both down.
+struct Figures {
+  std::vector<double> local, total, overhead;            // overhead: without the policy's own time
+  std::vector<double> outside, decode, hand_over, rest;  // its parts
+};
+
+void ask_locally(const Options& o, Policy& policy, const Scene& scene, Figures& figures) {
   Chunk chunk;
-  for (int i = 0; i < o.warm_up + o.requests; ++i) {
+  for (int i = 0; i < o.turn; ++i) {
     const Stopwatch watch;
     require(policy.infer(scene.seen, {}, chunk).ok(), "infer failed");
-    if (i >= o.warm_up) total.push_back(watch.seconds() * 1e3);
+    figures.local.push_back(watch.seconds() * 1e3);
   }
-  print("in the process", total);
 }
 
-void over_the_wire(const Options& o, std::uint16_t port, const Scene& scene) {
-  PolicyClient client(port);
-  client.receive();
-  std::vector<double> total, overhead;
-  for (int i = 0; i < o.warm_up + o.requests; ++i) {
+void ask_server(const Options& o, PolicyClient& client, const Scene& scene, Figures& figures) {
+  for (int i = 0; i < o.turn; ++i) {
     const Stopwatch watch;
     std::string bytes = client.ask(scene.request);
     const double ms = watch.seconds() * 1e3;
     const Reply reply(std::move(bytes));
-    if (i < o.warm_up) continue;
-    total.push_back(ms);
-    overhead.push_back(ms - reply.number("server_timing", "infer_ms"));
+    const auto timing = [&](const char* key) { return reply.number("server_timing", key); };
+    const double server = timing("total_ms"), infer = timing("infer_ms");
+    figures.total.push_back(ms);
+    figures.overhead.push_back(ms - infer);
+    figures.outside.push_back(ms - server);
+    figures.decode.push_back(timing("decode_ms"));
+    figures.hand_over.push_back(timing("queue_ms"));
+    figures.rest.push_back(server - infer - timing("decode_ms") - timing("queue_ms"));
   }
-  print("over the wire, client to client", total);
-  print("of which not the policy", overhead);
+}
+
+void one(const Options& o, Policy& policy, std::uint16_t port, const Scene& scene) {
+  PolicyClient client(port);
+  client.receive();
+  Figures figures;
+  for (int done = 0; done < o.warm_up; done += o.turn) {
+    ask_locally(o, policy, scene, figures);
+    ask_server(o, client, scene, figures);
+  }
+  figures = {};
+  for (int done = 0; done < o.requests; done += o.turn) {
+    ask_locally(o, policy, scene, figures);
+    ask_server(o, client, scene, figures);
+  }
+  print("in the process", figures.local);
+  print("over the wire, client to client", figures.total);
+  print("of which not the policy", figures.overhead);
+  print("  sockets and client", figures.outside);
+  print("  decode", figures.decode);
+  print("  to the policy's thread", figures.hand_over);
+  print("  back, and the reply", figures.rest);
 }
 
 void many(const Options& o, std::uint16_t port, const Scene& scene) {
@@ -119,21 +145,19 @@ void many(const Options& o, std::uint16_t port, const Scene& scene) {
 void run(const Options& o) {
   LoadOptions load_options;
   load_options.threads = o.threads;
-  std::optional<Scene> scene;
-  {
-    Policy policy = load(o.model, load_options);
-    scene = make_scene(policy.info(), o.side);
-    fmt::print("{} on {}, {} threads, {}x{} pictures, {} bytes a request\n", policy.info().contract,
-               policy.info().device, o.threads, o.side, o.side, scene->request.size());
-    in_process(o, policy, *scene);
-  }
+  Policy policy = load(o.model, load_options);
+  const Scene scene = make_scene(policy.info(), o.side);
+  fmt::print("{} on {}, policy on {} threads, {}x{} pictures, {} bytes a request\n",
+             policy.info().contract, policy.info().device, o.threads, o.side, o.side,
+             scene.request.size());
   server::ServerOptions options;
   options.port = 0;
+  options.listen = server::ServerOptions::Listen::when_ready;
   options.max_connections = static_cast<std::size_t>(o.clients) + 1;
   server::Server server(options, {{"bench", server::load_policy(o.model, load_options)}});
   server.start();
-  over_the_wire(o, server.port(), *scene);
-  many(o, server.port(), *scene);
+  one(o, policy, server.port(), scene);
+  many(o, server.port(), scene);
 }
 
 }  // namespace

@@ -66,6 +66,10 @@ class PolicyClient {
     }
     ws_.handshake("localhost", path);
     ws_.binary(true);
+    // One frame a message and one write a frame, as openpi's client sends them.
+    ws_.auto_fragment(false);
+    constexpr std::size_t kWriteBuffer = std::size_t{1} << 19;
+    ws_.write_buffer_bytes(kWriteBuffer);
     ws_.read_message_max(std::size_t{256} << 20);
   }
 
