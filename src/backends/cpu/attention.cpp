@@ -1,7 +1,5 @@
 // Tiles of queries against tiles of keys with a running softmax. The query heads that share a key
 // head are rows of one problem, so that each widened tile of keys and values serves all of them.
-#include <atomic>
-
 #include "backends/cpu/planner.h"
 
 namespace tendon::cpu {
@@ -20,14 +18,18 @@ struct Piece {
 
 constexpr std::int64_t kMostColumns = 32;  // of a panel
 
+// Lanes of a task below which widening its keys would cost more than meeting threads does.
+constexpr std::int64_t kLeastLanes = 64;
+
 // Splitting the keys of a task further gains nothing: it is under 10 us of work, or many threads.
 constexpr int kMostKeyParts = 16;
 
-// One thread's memory.
+// State of a panel's lanes, and one thread's memory.
 struct Work {
   float *q, *k, *v, *scores, *rows;
   const float** bias;
   std::int32_t* limit;
+  AttentionPart state;
 };
 
 std::int64_t tiles_of(std::int64_t keys) { return (keys + kKeys - 1) / kKeys; }
@@ -40,13 +42,17 @@ struct Task {
 class Attention : public Step {
  public:
   Attention(Planner& planner, const ops::Attention& op);
-  const char* run() noexcept override;
+  const char* run(const Worker& worker) noexcept override;
+  void touch(int thread, Footprint& f) const override;
 
  private:
-  Work make_work(Planner& planner) const;
+  void make_work(Planner& planner);
+  bool share_rows();
   void split_work(std::int64_t heads);
+  void run_tasks(const Worker& worker) noexcept;
   Task task(std::int64_t group, int key_part) const;
   void attend(const Task& task, const Work& w, const AttentionPart& state) const noexcept;
+  void finish(const Task& task, const Work& w) const noexcept;
   void attend_piece(const Task& task, std::size_t piece, AttentionTile tile,
                     const Work& w) const noexcept;
   void merge(std::int64_t group, std::int64_t panel, const Work& w) const noexcept;
@@ -73,14 +79,16 @@ class Attention : public Step {
   std::vector<std::int32_t> visible_;
   float scale_;
   const Kernels* kernels_;
-  int threads_;
   std::int64_t group_, width_, pitch_, lanes_;
   bool q_together_, out_together_;  // neighbouring lanes are neighbouring rows
   std::int64_t row_parts_ = 1;      // of the queries of a key head
   int key_parts_ = 1;
+  // Where each thread has queries enough: those of its share of the rows, as ops around this one
+  // share them. Else tasks are taken by whoever is free.
+  std::vector<std::vector<Task>> shares_;
   std::vector<Work> work_;             // of each thread
-  std::vector<AttentionPart> states_;  // of each thread; of each task where keys are split
-  std::atomic<std::int64_t> next_{0};
+  std::vector<AttentionPart> states_;  // of each task, where keys are split
+  Tasks tasks_;
 };
 
 Attention::Attention(Planner& planner, const ops::Attention& op)
@@ -104,13 +112,63 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   group_ = q_.shape()[2] / key_heads;
   q_together_ = pitch_ == width_ && together(q_);
   out_together_ = pitch_ == width_ && together(out_);
-  threads_ = planner.threads(4.0 * static_cast<double>(q_.rows() * width_) * keys);
-  split_work(q_.shape()[0] * key_heads);
+  threads_ = planner.threads();
+  if (!share_rows()) split_work(q_.shape()[0] * key_heads);
+  make_work(planner);
   const std::int64_t tasks = q_.shape()[0] * key_heads * row_parts_ * key_parts_;
-  for (int t = 0; t < threads_; ++t) work_.push_back(make_work(planner));
-  for (std::int64_t i = 0; i < (key_parts_ > 1 ? tasks : threads_); ++i) {
+  for (std::int64_t i = 0; i < (key_parts_ > 1 ? tasks : 0); ++i) {
     states_.push_back({planner.scratch_of<float>(lanes_), planner.scratch_of<float>(lanes_),
                        planner.scratch_of<float>(width_ * lanes_)});
+  }
+}
+
+// Rows [B, S] in shares of threads, each cut into tasks of one sample and key head.
+bool Attention::share_rows() {
+  if (threads_ == 1) return false;
+  const std::int64_t samples = q_.shape()[0], queries = q_.shape()[1];
+  const std::int64_t columns = kernels_->panel_columns;
+  const std::int64_t most = std::clamp<std::int64_t>(kLaneFloats / width_, 96, kMostLanes);
+  std::vector<std::vector<Task>> shares(static_cast<std::size_t>(threads_));
+  std::int64_t lanes = 0;
+  for (int i = 0; i < threads_; ++i) {
+    const Range mine = share(samples * queries, i, threads_);
+    for (std::int64_t b = mine.begin / queries; b * queries < mine.end; ++b) {
+      const std::int64_t from = std::max(mine.begin - b * queries, std::int64_t{0}) * group_;
+      const std::int64_t to = std::min(mine.end - b * queries, queries) * group_;
+      if (to - from < kLeastLanes) return false;
+      const std::int64_t parts = (to - from + most - 1) / most;
+      const std::int64_t step = ((to - from) / parts + columns) / columns * columns;
+      lanes = std::max(lanes, std::min(step, (to - from + columns - 1) / columns * columns));
+      for (std::int64_t head = 0; head < pieces_[0].k.shape()[2]; ++head) {
+        for (std::int64_t at = from; at < to; at += step) {
+          shares[static_cast<std::size_t>(i)].push_back({b, head, at, std::min(step, to - at), 0});
+        }
+      }
+    }
+  }
+  lanes_ = lanes;
+  shares_ = std::move(shares);
+  return true;
+}
+
+void Attention::touch(int thread, Footprint& f) const {
+  if (shares_.empty()) return;
+  const std::int64_t heads = q_.shape()[2];
+  for (const Task& t : shares_[static_cast<std::size_t>(thread)]) {
+    const std::int64_t before = t.b * q_.shape()[1];
+    const Range rows{(before + query_of(t.first)) * heads,
+                     (before + query_of(t.first + t.rows - 1) + 1) * heads};
+    f.reads(q_, rows);
+    f.writes(out_, rows);
+    for (const Piece& p : pieces_) {
+      if (!p.k) continue;
+      const std::int64_t keys = p.k.shape()[1] * p.k.shape()[2];
+      f.reads(p.k, {t.b * keys, (t.b + 1) * keys});
+      f.reads(p.v, {t.b * keys, (t.b + 1) * keys});
+      if (p.bias) f.reads(p.bias);
+      f.reads(p.length, static_cast<std::size_t>(q_.shape()[0]) * sizeof *p.length);
+    }
+    if (score_bias_) f.reads(score_bias_);
   }
 }
 
@@ -133,17 +191,28 @@ void Attention::split_work(std::int64_t heads) {
   key_parts_ = static_cast<int>(std::min<std::int64_t>({wanted, tiles, kMostKeyParts}));
 }
 
-Work Attention::make_work(Planner& planner) const {
-  Work w;
+void Attention::make_work(Planner& planner) {
   const std::int64_t columns = kernels_->panel_columns;
-  w.q = planner.scratch_of<float>(width_ * lanes_);
-  w.k = planner.scratch_of<float>(kKeys * pitch_);
-  w.v = planner.scratch_of<float>(kKeys * pitch_);
-  w.scores = planner.scratch_of<float>(kKeys * columns);
-  w.rows = planner.scratch_of<float>(columns * pitch_);
-  w.bias = planner.scratch_of<const float*>(lanes_);
-  w.limit = planner.scratch_of<std::int32_t>(lanes_);
-  return w;
+  const auto q = planner.own_of<float>(width_ * lanes_);
+  const auto k = planner.own_of<float>(kKeys * pitch_);
+  const auto v = planner.own_of<float>(kKeys * pitch_);
+  const auto scores = planner.own_of<float>(kKeys * columns);
+  const auto rows = planner.own_of<float>(columns * pitch_);
+  const auto bias = planner.own_of<const float*>(lanes_);
+  const auto limit = planner.own_of<std::int32_t>(lanes_);
+  const auto peak = planner.own_of<float>(lanes_);
+  const auto total = planner.own_of<float>(lanes_);
+  const auto sum = planner.own_of<float>(width_ * lanes_);
+  for (int t = 0; t < threads_; ++t) {
+    work_.push_back({q.of(t),
+                     k.of(t),
+                     v.of(t),
+                     scores.of(t),
+                     rows.of(t),
+                     bias.of(t),
+                     limit.of(t),
+                     {peak.of(t), total.of(t), sum.of(t)}});
+  }
 }
 
 void Attention::load_queries(const Task& t, const Work& w) const noexcept {
@@ -272,37 +341,46 @@ Task Attention::task(std::int64_t group, int key_part) const {
   return {head / heads, head % heads, first, std::min(lanes_, rows - first), key_part};
 }
 
-const char* Attention::run() noexcept {
+void Attention::finish(const Task& t, const Work& w) const noexcept {
+  for (std::int64_t p = 0; p < t.rows; p += kernels_->panel_columns) store_panel(t, p, w.state, w);
+}
+
+const char* Attention::run(const Worker& worker) noexcept {
   for (std::size_t i = 0; i <= last_; ++i) {
     for (std::int64_t b = 0; b < q_.shape()[0]; ++b) {
       const std::int64_t n = pieces_[i].keys(b);
       if (n < 0 || n > pieces_[i].k.shape()[1]) return "length: more keys than there are";
     }
   }
+  if (worker.index() >= threads_) return nullptr;
+  if (shares_.empty()) {
+    run_tasks(worker);
+    return nullptr;
+  }
+  const auto thread = static_cast<std::size_t>(worker.index());
+  for (const Task& t : shares_[thread]) {
+    attend(t, work_[thread], work_[thread].state);
+    finish(t, work_[thread]);
+  }
+  return nullptr;
+}
+
+void Attention::run_tasks(const Worker& worker) noexcept {
   const std::int64_t groups = q_.shape()[0] * pieces_[0].k.shape()[2] * row_parts_;
   const std::int64_t columns = kernels_->panel_columns;
-  next_.store(0, std::memory_order_relaxed);
-  on_threads(threads_, [&](int thread, int threads) {
-    const Work& w = work_[static_cast<std::size_t>(thread)];
-    for (;;) {
-      const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= groups * key_parts_) break;
-      const Task t = task(i / key_parts_, static_cast<int>(i % key_parts_));
-      const AttentionPart& state = states_[static_cast<std::size_t>(key_parts_ > 1 ? i : thread)];
-      attend(t, w, state);
-      for (std::int64_t p = 0; key_parts_ == 1 && p < t.rows; p += columns) {
-        store_panel(t, p, state, w);
-      }
-    }
-    if (key_parts_ == 1) return;
-    meet(threads);
-    const std::int64_t panels = lanes_ / columns;
-    for (std::int64_t i = thread; i < groups * panels; i += threads) {
-      const std::int64_t panel = i % panels * columns;
-      if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
-    }
+  const Work& w = work_[static_cast<std::size_t>(worker.index())];
+  tasks_.take(worker, threads_, groups * key_parts_, [&](std::int64_t i) {
+    const Task t = task(i / key_parts_, static_cast<int>(i % key_parts_));
+    attend(t, w, key_parts_ > 1 ? states_[static_cast<std::size_t>(i)] : w.state);
+    if (key_parts_ == 1) finish(t, w);
   });
-  return nullptr;
+  if (key_parts_ == 1) return;
+  if (threads_ > 1) worker.meet();
+  const std::int64_t panels = lanes_ / columns;
+  for (std::int64_t i = worker.index(); i < groups * panels; i += threads_) {
+    const std::int64_t panel = i % panels * columns;
+    if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/threads.h"
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace tendon {
 namespace {
@@ -51,16 +52,18 @@ double measure_stream(int threads) {
   auto* words = reinterpret_cast<std::uint64_t*>(memory.data());
   const auto count = static_cast<std::int64_t>(memory.bytes() / 8);
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads));
+  Team team(threads);
   double best = 0;
   for (int repetition = 0; repetition < 6; ++repetition) {
     const Clock::time_point start = Clock::now();
-    cpu::split(threads, count, [&](std::int64_t begin, std::int64_t end, int thread) {
+    team.run([&](const cpu::Worker& w) {
+      const cpu::Range mine = cpu::share(count, w.index(), threads);
       std::uint64_t s[4] = {};
-      for (std::int64_t i = begin; i + 4 <= end; i += 4) {
+      for (std::int64_t i = mine.begin; i + 4 <= mine.end; i += 4) {
         for (int j = 0; j < 4; ++j)
           s[j] += words[i + j] += static_cast<std::uint64_t>(repetition == 0);
       }
-      sums[static_cast<std::size_t>(thread)] += s[0] + s[1] + s[2] + s[3];
+      sums[static_cast<std::size_t>(w.index())] += s[0] + s[1] + s[2] + s[3];
     });
     if (repetition > 0)
       best = std::max(best, static_cast<double>(memory.bytes()) / seconds_since(start));
@@ -106,7 +109,7 @@ ProductRate measure_product(const ProductShape& shape, DType dtype, const CpuOpt
 
 Ceilings measure_ceilings(int threads) {
   Ceilings c;
-  c.threads = threads > 0 ? threads : omp_get_max_threads();
+  c.threads = threads > 0 ? threads : machine_threads();
   c.stream_bytes = measure_stream(c.threads);
   const ProductShape large{532, 4096, 2048, 1}, few{10, 4096, 2048, 8};
   c.large_f32 = best_rate(large, DType::f32, c.threads);

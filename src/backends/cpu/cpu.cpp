@@ -2,6 +2,7 @@
 
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
+#include "base/parallel.h"
 
 namespace tendon {
 namespace {
@@ -18,13 +19,12 @@ class CpuBackend : public Backend {
                        : cpu::has_amx() ? "AMX bf16"
                                         : "AVX-512 bf16";
     return fmt::format("{}, {}, {}, {} threads", cpu::processor(), cpu::name(kernels_.isa), bf16,
-                       omp_get_max_threads());
+                       machine_threads());
   }
 
   std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
                                       const CompileOptions& options) override {
-    cpu::Machine machine{&kernels_, options.threads, options_.products, native_bf16()};
-    if (machine.threads <= 0) machine.threads = omp_get_max_threads();
+    const cpu::Machine machine{&kernels_, nullptr, options_.products, native_bf16()};
     return cpu::compile(std::move(program), machine, options);
   }
 

@@ -1,4 +1,4 @@
-// The CPU backend: products from packed weights, vectorised loops, OpenMP threads.
+// The CPU backend: products from packed weights, vectorised loops, a team of threads.
 #pragma once
 
 #include <memory>

@@ -141,6 +141,49 @@ TEST(CpuTest, RepetitionsEqualTheReference) {
   }
 }
 
+// Two layers of a tower, 2 samples of 24 rows: threads share rows of either, some a part of each.
+std::vector<float> run_tower(DType dtype, int threads) {
+  auto program = std::make_unique<Program>();
+  Program& p = *program;
+  const Format format = dtype == DType::bf16 ? Format::bf16 : Format::f32;
+  const auto w = [&](const Shape& shape, float scale) {
+    return p.add(weight(shape, format, scale));
+  };
+  const BufferRef x = p.add(BufferSpec{"x", DType::f32, {2, 24, 96}});
+  const BufferRef y = p.add(BufferSpec{"y", DType::f32, {2, 24, 96}});
+  Trace& t = p.traces.emplace_back("tower", p);
+  Value h = t.make(dtype, {2, 24, 96});
+  t.add(ops::Copy{.x = t.buffer(x), .out = h});
+  for (int i = 0; i < 2; ++i) {
+    const Value n = t.make(dtype, {2, 24, 96}), q = t.make(dtype, {2, 24, 4, 24});
+    const Value k = t.make(dtype, {2, 24, 4, 24}), v = t.make(dtype, {2, 24, 4, 24});
+    const Value o = t.make(dtype, {2, 24, 4, 24}), a = t.make(dtype, {2, 24, 96});
+    const Value m = t.make(dtype, {2, 24, 200}), sum = t.make(dtype, {2, 24, 96});
+    t.add(ops::LayerNorm{.x = h, .eps = 1e-5f, .out = n});
+    t.add(ops::QkvRope{.x = n, .weight = w({288, 96}, 0.2f), .q = q, .k = k, .v = v});
+    t.add(ops::Attention{.q = q, .keys = {{{.k = k, .v = v}, {}}}, .scale = 0.2f, .out = o});
+    t.add(ops::Linear{.x = t.merge_last(o), .weight = w({96, 96}, 0.2f), .residual = h, .out = a});
+    t.add(ops::Linear{.x = a, .weight = w({200, 96}, 0.1f), .act = Act::gelu_tanh, .out = m});
+    t.add(ops::Linear{.x = m, .weight = w({96, 200}, 0.1f), .out = n});
+    t.add(ops::Add{.a = n, .b = a, .out = sum});
+    h = sum;
+  }
+  t.add(ops::Copy{.x = h, .out = t.buffer(y)});
+  const auto e = make_cpu()->compile(std::move(program), {.threads = threads});
+  std::vector<float> in(2 * 24 * 96);
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = value(9, static_cast<std::int64_t>(i));
+  EXPECT_TRUE(e->write(x, std::as_bytes(std::span(in))).ok());
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(e->run(0, i, 2).ok());
+  return read_all(*e, y);
+}
+
+TEST(CpuTest, ThreadsShareRowsWithoutAChangeOfResults) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const std::vector<float> alone = run_tower(dtype, 1);
+    for (int threads : {2, 3, 5}) EXPECT_EQ(run_tower(dtype, threads), alone) << threads;
+  }
+}
+
 TEST(CpuTest, WarmCallsAllocateNothing) {
   Layer layer(DType::bf16);
   const auto e = layer.compile(*make_cpu());

@@ -6,11 +6,12 @@ namespace {
 
 constexpr std::int64_t kPiece = 1024;
 
-// Dense operands of one shape are one long row.
-bool all_dense(std::initializer_list<const View*> views) {
-  return std::all_of(views.begin(), views.end(), [](const View* v) { return v->dense(); });
-}
+// Dense operands of one shape with rows of a few elements are one long row.
+constexpr std::int64_t kShort = 16;
 void flatten(std::initializer_list<View*> views) {
+  for (const View* v : views) {
+    if (!v->dense() || v->width() > kShort) return;
+  }
   for (View* v : views) *v = View(v->data(), v->dtype(), 1, v->rows() * v->width());
 }
 
@@ -18,17 +19,46 @@ struct Piece {
   std::int64_t row, column, count;
 };
 
-// f(piece) over all pieces of `out`.
-template <class F>
-void for_pieces(int threads, const View& out, const F& f) noexcept {
-  const std::int64_t across = (out.width() + kPiece - 1) / kPiece;
-  split(threads, out.rows() * across, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t column = i % across * kPiece;
-      f(Piece{i / across, column, std::min(kPiece, out.width() - column)});
-    }
-  });
-}
+// A pass over the rows of `out`, or the pieces of its one row, shared by threads.
+class Pass : public Step {
+ public:
+  void touch(int thread, Footprint& f) const override {
+    const Range mine = rows_of(share(out_.rows() * across_, thread, threads_));
+    touch_rows(mine, f);
+    f.writes(out_, mine);
+  }
+
+ protected:
+  Pass(const Planner& planner, View out) : out_(std::move(out)), kernels_(&planner.kernels()) {
+    threads_ = planner.threads();
+    cut();
+  }
+  void cut() { across_ = (out_.width() + kPiece - 1) / kPiece; }
+  virtual void touch_rows(Range rows, Footprint& f) const = 0;
+  Range rows_of(Range pieces) const {
+    return {pieces.begin / across_, (pieces.end + across_ - 1) / across_};
+  }
+  Range my_rows(const Worker& w) const {
+    return rows_of(share(out_.rows() * across_, w.index(), threads_));
+  }
+
+  // f(piece) over the pieces of this thread.
+  template <class F>
+  void for_pieces(const Worker& w, const F& f) const noexcept {
+    split(w, threads_, out_.rows() * across_, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t column = i % across_ * kPiece;
+        f(Piece{i / across_, column, std::min(kPiece, out_.width() - column)});
+      }
+    });
+  }
+
+  View out_;
+  const Kernels* kernels_;
+
+ private:
+  std::int64_t across_ = 1;
+};
 
 void load(const Kernels& k, const View& v, const Piece& p, float* to) {
   k.load(v.dtype(), v.at(p.row, p.column), p.count, to);
@@ -36,25 +66,20 @@ void load(const Kernels& k, const View& v, const Piece& p, float* to) {
 void store(const Kernels& k, const float* from, const View& v, const Piece& p) {
   k.store(v.dtype(), from, p.count, v.at(p.row, p.column));
 }
-int threads_for(const Planner& planner, const View& v) {
-  return planner.threads_over(v.rows() * v.width());
-}
 
 // out = act(a) * b, b possibly absent.
-class Activate : public Step {
+class Activate : public Pass {
  public:
   Activate(Planner& planner, std::array<Value, 3> a_b_out, Act act)
-      : a_(planner.view(a_b_out[0])),
+      : Pass(planner, planner.view(a_b_out[2])),
+        a_(planner.view(a_b_out[0])),
         b_(planner.view(a_b_out[1])),
-        out_(planner.view(a_b_out[2])),
-        act_(act),
-        kernels_(&planner.kernels()),
-        threads_(threads_for(planner, out_)) {
-    if (b_ && all_dense({&a_, &b_, &out_})) flatten({&a_, &b_, &out_});
-    if (!b_ && all_dense({&a_, &out_})) flatten({&a_, &out_});
+        act_(act) {
+    b_ ? flatten({&a_, &b_, &out_}) : flatten({&a_, &out_});
+    cut();
   }
-  const char* run() noexcept override {
-    for_pieces(threads_, out_, [&](const Piece& p) {
+  const char* run(const Worker& w) noexcept override {
+    for_pieces(w, [&](const Piece& p) {
       float x[kPiece], y[kPiece];
       load(*kernels_, a_, p, x);
       kernels_->activate(act_, x, p.count);
@@ -68,32 +93,34 @@ class Activate : public Step {
   }
 
  private:
-  View a_, b_, out_;
+  void touch_rows(Range rows, Footprint& f) const override {
+    f.reads(a_, rows);
+    f.reads(b_, rows);
+  }
+
+  View a_, b_;
   Act act_;
-  const Kernels* kernels_;
-  int threads_;
 };
 
 enum class Binary { add, multiply };
 
-class Combine : public Step {
+class Combine : public Pass {
  public:
   Combine(Planner& planner, std::array<Value, 3> a_b_out, Binary how)
-      : a_(planner.view(a_b_out[0])),
+      : Pass(planner, planner.view(a_b_out[2])),
+        a_(planner.view(a_b_out[0])),
         b_(planner.view(a_b_out[1])),
-        out_(planner.view(a_b_out[2])),
-        how_(how),
-        kernels_(&planner.kernels()),
-        threads_(threads_for(planner, out_)) {
+        how_(how) {
     narrow_ = b_.width() == 1 && out_.width() > 1;
-    if (b_.shape() == out_.shape() && all_dense({&a_, &b_, &out_})) {
+    if (b_.shape() == out_.shape()) {
       flatten({&a_, &b_, &out_});
+      cut();
     } else {
       b_ = b_.broadcast(out_.shape());
     }
   }
-  const char* run() noexcept override {
-    for_pieces(threads_, out_, [&](const Piece& p) {
+  const char* run(const Worker& w) noexcept override {
+    for_pieces(w, [&](const Piece& p) {
       float x[kPiece], y[kPiece];
       load(*kernels_, a_, p, x);
       if (narrow_) {
@@ -109,26 +136,27 @@ class Combine : public Step {
   }
 
  private:
-  View a_, b_, out_;
+  void touch_rows(Range rows, Footprint& f) const override {
+    f.reads(a_, rows);
+    f.reads(b_, rows);
+  }
+
+  View a_, b_;
   Binary how_;
   bool narrow_ = false;
-  const Kernels* kernels_;
-  int threads_;
 };
 
-class Axpy : public Step {
+class Axpy : public Pass {
  public:
   Axpy(Planner& planner, const ops::Axpy& op)
-      : x_(planner.view(op.x)),
+      : Pass(planner, planner.view(op.out)),
+        x_(planner.view(op.x)),
         v_(planner.view(op.v)),
-        out_(planner.view(op.out)),
         scale_(planner.table(op.scale, out_.rows())),
-        factor_(op.factor),
-        kernels_(&planner.kernels()),
-        threads_(threads_for(planner, out_)) {}
-  const char* run() noexcept override {
-    if (!scale_.in_range(out_.rows())) return "scale: an index is outside its table";
-    for_pieces(threads_, out_, [&](const Piece& p) {
+        factor_(op.factor) {}
+  const char* run(const Worker& w) noexcept override {
+    if (!scale_.in_range(my_rows(w))) return "scale: an index is outside its table";
+    for_pieces(w, [&](const Piece& p) {
       float x[kPiece], v[kPiece];
       load(*kernels_, x_, p, x);
       load(*kernels_, v_, p, v);
@@ -140,24 +168,26 @@ class Axpy : public Step {
   }
 
  private:
-  View x_, v_, out_;
+  void touch_rows(Range rows, Footprint& f) const override {
+    f.reads(x_, rows);
+    f.reads(v_, rows);
+    f.reads(scale_, rows);
+  }
+
+  View x_, v_;
   Table scale_;
   float factor_;
-  const Kernels* kernels_;
-  int threads_;
 };
 
-class Select : public Step {
+class Select : public Pass {
  public:
   Select(Planner& planner, const ops::Select& op)
-      : mask_(planner.integers(op.mask)),
+      : Pass(planner, planner.view(op.out)),
+        mask_(planner.integers(op.mask)),
         a_(planner.view(op.a)),
-        b_(planner.view(op.b)),
-        out_(planner.view(op.out)),
-        kernels_(&planner.kernels()),
-        threads_(threads_for(planner, out_)) {}
-  const char* run() noexcept override {
-    for_pieces(threads_, out_, [&](const Piece& p) {
+        b_(planner.view(op.b)) {}
+  const char* run(const Worker& w) noexcept override {
+    for_pieces(w, [&](const Piece& p) {
       float x[kPiece];
       load(*kernels_, mask_[p.row] ? a_ : b_, p, x);
       store(*kernels_, x, out_, p);
@@ -166,10 +196,14 @@ class Select : public Step {
   }
 
  private:
+  void touch_rows(Range rows, Footprint& f) const override {
+    f.reads(a_, rows);
+    f.reads(b_, rows);
+    f.reads(mask_, static_cast<std::size_t>(rows.end) * sizeof *mask_);
+  }
+
   const std::int32_t* mask_;
-  View a_, b_, out_;
-  const Kernels* kernels_;
-  int threads_;
+  View a_, b_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace tendon::cpu {
 namespace {
@@ -15,10 +16,37 @@ struct PlannedTrace {
   Trace trace;
   Addresses addresses;
   std::vector<std::unique_ptr<Step>> steps;
+  std::vector<char> meet;  // before each step: threads wait for each other
+  bool alone = false;      // the caller does all of it
+};
+
+// The first op of a run that found trouble, by any thread.
+class FirstTrouble {
+ public:
+  void clear() { step_.store(kNone, std::memory_order_relaxed); }
+  void report(std::size_t step, const char* what) {
+    const std::lock_guard lock(mutex_);
+    if (step >= step_.load(std::memory_order_relaxed)) return;
+    step_.store(step, std::memory_order_relaxed);
+    what_ = what;
+  }
+  const char* what() const {
+    return step_.load(std::memory_order_relaxed) == kNone ? nullptr : what_;
+  }
+  std::size_t step() const { return step_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr std::size_t kNone = ~std::size_t{0};
+  std::mutex mutex_;
+  std::atomic<std::size_t> step_{kNone};
+  const char* what_ = nullptr;
 };
 
 // Stands for memory that is not allocated yet; never read.
 std::byte* const kNowhere = reinterpret_cast<std::byte*>(4096);
+
+// Of a picture and more, not of a prompt.
+constexpr std::size_t kLongWrite = 1 << 15;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -33,10 +61,13 @@ Status failure(std::string_view label, std::string_view trouble) noexcept {
 
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(std::unique_ptr<Program> program, const Machine& machine)
+  CpuExecutable(std::unique_ptr<Program> program, const Machine& machine, int threads)
       : program_(std::move(program)),
+        team_(threads),
         machine_(machine),
-        weights_(*program_, *machine.kernels, machine.threads) {}
+        weights_(*program_, *machine.kernels, team_) {
+    machine_.team = &team_;
+  }
 
   void compile(const CompileOptions& options) {
     for (const Trace& t : program_->traces) {
@@ -49,13 +80,14 @@ class CpuExecutable : public Executable {
       });
       ArenaPlan arena = plan_arena(lowered);
       arena_bytes_ = std::max(arena_bytes_, arena.bytes);
-      traces_.push_back({std::move(lowered), {.arena = std::move(arena)}, {}});
+      traces_.push_back({std::move(lowered), {.arena = std::move(arena)}, {}, {}});
     }
     plan_traces();  // learns which weights are wanted,
     weights_.pack(options.progress);
     plan_traces();  // how much scratch the packed ones want,
     allocate();
-    plan_traces();  // and the addresses
+    plan_traces();  // and the addresses,
+    for (PlannedTrace& t : traces_) plan_meetings(t);
     for (const auto& [buffer, bytes] : program_->initial) {
       const Status written = write(buffer, bytes, 0);
       require(written.ok(), "{}", written.message());
@@ -72,6 +104,7 @@ class CpuExecutable : public Executable {
                std::size_t offset) noexcept override {
     std::byte* to = place(buffer, data.size(), offset);
     if (!to) return Status("cpu: a write outside its buffer");
+    if (data.size() >= kLongWrite) team_.rouse();  // a run follows: they are awake by then
     std::memcpy(to, data.data(), data.size());
     return {};
   }
@@ -85,13 +118,14 @@ class CpuExecutable : public Executable {
   Status run(std::size_t trace, int first, int count) noexcept override {
     if (trace >= traces_.size()) return Status("cpu: no such trace");
     const PlannedTrace& t = traces_[trace];
-    for (int i = first; i < first + count; ++i) {
-      iteration_ = i;
-      for (std::size_t s = 0; s < t.steps.size(); ++s) {
-        const char* trouble = t.steps[s]->run();
-        if (trouble) return failure(t.trace.label(s), trouble);
-      }
+    trouble_.clear();
+    iteration_ = first;
+    if (t.alone) {
+      run_steps(t, first, count, Worker(team_, 0));
+    } else {
+      team_.run([&](const Worker& w) { run_steps(t, first, count, w); });
     }
+    if (trouble_.what()) return failure(t.trace.label(trouble_.step()), trouble_.what());
     return {};
   }
 
@@ -101,11 +135,51 @@ class CpuExecutable : public Executable {
   std::vector<StepTime> profile(std::size_t trace, int repetitions) override;
 
  private:
+  void run_steps(const PlannedTrace& t, int first, int count, const Worker& w) noexcept {
+    for (int i = first; i < first + count; ++i) {
+      if (i > first && !next_iteration(t, i, w)) return;
+      for (std::size_t s = 0; s < t.steps.size(); ++s) {
+        if (t.meet[s] != 0) w.meet();
+        if (const char* trouble = t.steps[s]->run(w)) trouble_.report(s, trouble);
+      }
+    }
+  }
+  // False where the one before found trouble: every thread sees it, as none is at work.
+  bool next_iteration(const PlannedTrace& t, int i, const Worker& w) noexcept {
+    if (!t.alone) w.meet();
+    if (trouble_.what()) return false;
+    if (w.index() == 0) iteration_ = i;
+    if (!t.alone) w.meet();
+    return true;
+  }
+  void run_step(Step& step, std::size_t index, bool alone) noexcept {
+    const auto part = [&](const Worker& w) {
+      if (const char* trouble = step.run(w)) trouble_.report(index, trouble);
+    };
+    if (alone) {
+      part(Worker(team_, 0));
+    } else {
+      team_.run(part);
+    }
+  }
+  void plan_meetings(PlannedTrace& t) {
+    Meetings meetings;
+    t.meet.clear();
+    for (const auto& step : t.steps) {
+      std::vector<Footprint> threads(static_cast<std::size_t>(t.alone ? 1 : team_.count()));
+      for (std::size_t i = 0; i < threads.size(); ++i) {
+        step->touch(static_cast<int>(i), threads[i]);
+      }
+      t.meet.push_back(!t.alone && meetings.wanted_before(threads) ? 1 : 0);
+    }
+  }
   void plan_traces() {
     for (PlannedTrace& t : traces_) {
       Addresses& a = t.addresses;
       a.intermediates = arena_.data() ? arena_.data() : kNowhere;
-      a.scratch = a.intermediates + aligned(arena_bytes_);
+      a.own = a.intermediates + aligned(arena_bytes_);
+      a.own_bytes = aligned(own_bytes_);
+      a.scratch = a.own + a.own_bytes * static_cast<std::size_t>(team_.count());
       a.iteration = &iteration_;
       a.buffers.clear();
       for (std::size_t offset : buffer_offsets()) {
@@ -113,7 +187,9 @@ class CpuExecutable : public Executable {
       }
       Planner planner(t.trace, machine_, weights_, a);
       t.steps = planner.plan_all();
+      t.alone = planner.threads() == 1;
       scratch_bytes_ = std::max(scratch_bytes_, planner.scratch_bytes());
+      own_bytes_ = std::max(own_bytes_, planner.own_bytes());
     }
   }
   std::vector<std::size_t> buffer_offsets() {
@@ -128,7 +204,8 @@ class CpuExecutable : public Executable {
     return offsets;
   }
   void allocate() {
-    arena_ = Memory(aligned(arena_bytes_) + scratch_bytes_ + 256);
+    const auto threads = static_cast<std::size_t>(team_.count());
+    arena_ = Memory(aligned(arena_bytes_) + aligned(own_bytes_) * threads + scratch_bytes_ + 256);
     buffers_ = Memory(buffer_bytes_ + 256);
   }
   std::byte* place(BufferRef ref, std::size_t bytes, std::size_t offset) const noexcept {
@@ -141,13 +218,15 @@ class CpuExecutable : public Executable {
   }
 
   std::unique_ptr<Program> program_;
+  Team team_;
   Machine machine_;
   Weights weights_;
   std::vector<PlannedTrace> traces_;
   Memory arena_, buffers_;
   std::vector<std::size_t> offsets_;
-  std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, buffer_bytes_ = 0;
+  std::size_t arena_bytes_ = 0, own_bytes_ = 0, scratch_bytes_ = 0, buffer_bytes_ = 0;
   std::int32_t iteration_ = 0;
+  FirstTrouble trouble_;
 };
 
 std::vector<float> CpuExecutable::fetch(std::size_t trace, Value value) {
@@ -189,11 +268,13 @@ std::vector<Executable::StepTime> CpuExecutable::profile(std::size_t trace, int 
   PlannedTrace& t = traces_.at(trace);
   std::vector<std::vector<double>> seconds(t.steps.size());
   iteration_ = 0;
+  trouble_.clear();
   for (int r = 0; r < std::max(1, repetitions); ++r) {
     for (std::size_t s = 0; s < t.steps.size(); ++s) {
       const Clock::time_point start = Clock::now();
-      const char* trouble = t.steps[s]->run();
+      run_step(*t.steps[s], s, t.alone);
       seconds[s].push_back(std::chrono::duration<double>(Clock::now() - start).count());
+      const char* trouble = trouble_.what();
       require(!trouble, "{}: {}", t.trace.label(s), trouble ? trouble : "");
     }
   }
@@ -213,7 +294,8 @@ std::vector<Executable::StepTime> CpuExecutable::profile(std::size_t trace, int 
 
 std::unique_ptr<Executable> compile(std::unique_ptr<Program> program, const Machine& machine,
                                     const CompileOptions& options) {
-  auto executable = std::make_unique<CpuExecutable>(std::move(program), machine);
+  const int threads = options.threads > 0 ? options.threads : machine_threads();
+  auto executable = std::make_unique<CpuExecutable>(std::move(program), machine, threads);
   executable->compile(options);
   return executable;
 }

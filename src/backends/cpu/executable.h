@@ -8,8 +8,8 @@
 
 namespace tendon::cpu {
 
-// Packs weights, plans every trace, allocates. `machine`'s kernels outlive the result. Throws
-// Error.
+// Packs weights, plans every trace, allocates. `machine` lacks only the team, which the result
+// starts; its kernels outlive the result. Throws Error.
 std::unique_ptr<Executable> compile(std::unique_ptr<Program> program, const Machine& machine,
                                     const CompileOptions& options);
 

@@ -6,54 +6,56 @@
 namespace tendon::cpu {
 namespace {
 
-// The product by oneDNN into fp32, a block of columns at a time, each followed by one pass of ours.
+// Blocks of columns, each by one thread: the product by oneDNN into fp32, then one pass of ours.
 class LibraryProduct : public Step {
  public:
   LibraryProduct(Planner& planner, View x, std::array<WeightRef, 2> weights, Epilogue epilogue)
       : x_(std::move(x)), epilogue_(std::move(epilogue)), kernels_(&planner.kernels()) {
-    threads_ = planner.threads_over(x_.rows() * epilogue_.out.width());
+    threads_ = planner.threads();
     std::size_t scratch = 0;
     for (std::size_t i = 0; i < 2; ++i) {
       if (!weights[i]) continue;
       const onednn::Matrix* m = planner.weights().library_matrix(weights[i], x_.rows());
       if (!planner.weights().packed()) continue;  // learning what is wanted: no layout yet
       products_.emplace_back(*m, x_.rows());
-      y_[i] = planner.scratch_of<float>(x_.rows() * products_[i].columns(0));
+      y_[i] = planner.own_of<float>(x_.rows() * products_[i].columns(0));
       scratch = std::max(scratch, products_[i].scratch_bytes());
     }
-    scratch_ = planner.scratch(scratch);
+    scratch_ = planner.own_of<std::byte>(static_cast<std::int64_t>(scratch));
   }
 
-  const char* run() noexcept override {
-    if (!epilogue_.gate.in_range(x_.rows())) return "gate: an index is outside its table";
-    std::int64_t from = 0;
-    for (int block = 0; block < products_[0].blocks(); ++block) {
-      for (std::size_t i = 0; i < products_.size(); ++i) {
-        if (!products_[i].run(block, x_.data(), y_[i], scratch_)) return "oneDNN failed";
+  const char* run(const Worker& w) noexcept override {
+    if (!epilogue_.gate.in_range({0, x_.rows()})) return "gate: an index is outside its table";
+    bool failed = false;
+    split(w, threads_, products_[0].blocks(), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t block = begin; block < end; ++block) {
+        failed = failed || !run_block(static_cast<int>(block), w.index());
       }
-      const std::int64_t n = products_[0].columns(block);
-      split(threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end, int) {
-        for (std::int64_t r = begin; r < end; ++r) finish(r, from, n);
-      });
-      from += n;
-    }
-    return nullptr;
+    });
+    return failed ? "oneDNN failed" : nullptr;
   }
 
  private:
-  void finish(std::int64_t r, std::int64_t from, std::int64_t n) const noexcept {
-    float* up = y_[1] ? y_[1] + r * n : nullptr;
-    if (up && epilogue_.up_bias) kernels_->add(up, epilogue_.up_bias + from, n);
-    finish_row(*kernels_, epilogue_, {r, from}, {y_[0] + r * n, static_cast<std::size_t>(n)}, up);
+  bool run_block(int block, int thread) const noexcept {
+    for (std::size_t i = 0; i < products_.size(); ++i) {
+      if (!products_[i].run(block, x_.data(), y_[i].of(thread), scratch_.of(thread))) return false;
+    }
+    const std::int64_t n = products_[0].columns(block), from = products_[0].first_column(block);
+    float *y = y_[0].of(thread), *up = products_.size() > 1 ? y_[1].of(thread) : nullptr;
+    for (std::int64_t r = 0; r < x_.rows(); ++r, y += n) {
+      if (up && epilogue_.up_bias) kernels_->add(up, epilogue_.up_bias + from, n);
+      finish_row(*kernels_, epilogue_, {r, from}, {y, static_cast<std::size_t>(n)}, up);
+      if (up) up += n;
+    }
+    return true;
   }
 
   View x_;
   Epilogue epilogue_;
   const Kernels* kernels_;
-  int threads_ = 1;
-  std::array<float*, 2> y_{};
+  std::array<Own<float>, 2> y_{};
   std::vector<onednn::Product> products_;
-  std::byte* scratch_ = nullptr;
+  Own<std::byte> scratch_;
 };
 
 // Below this a call of the library costs more than it saves. By the weight alone, so that a weight

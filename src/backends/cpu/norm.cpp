@@ -9,36 +9,42 @@ class Norm : public Step {
   Norm(Planner& planner, Value x, Value out)
       : row{}, x_(planner.view(x)), out_(planner.view(out)), kernels_(&planner.kernels()) {
     row.width = x_.width();
-    threads_ = planner.threads_over(x_.rows() * x_.width());
-    buffer_ = planner.scratch_of<float>(threads_ * x_.width());
+    threads_ = planner.threads();
+    buffer_ = planner.own_of<float>(x_.width());
   }
 
   NormRow row;
   Table scale, shift;
 
-  const char* run() noexcept override {
-    if (!scale.in_range(x_.rows()) || !shift.in_range(x_.rows())) {
+  const char* run(const Worker& w) noexcept override {
+    const Range mine = share(x_.rows(), w.index(), threads_);
+    if (!scale.in_range(mine) || !shift.in_range(mine)) {
       return "scale or shift: an index is outside its table";
     }
-    split(threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end, int thread) {
-      NormRow r = row;
-      r.x = buffer_ + thread * row.width;
-      for (std::int64_t i = begin; i < end; ++i) {
-        kernels_->load(x_.dtype(), x_.row(i), row.width, r.x);
-        if (scale) r.scale = scale.row(i);
-        if (shift) r.shift = shift.row(i);
-        kernels_->normalise(r);
-        kernels_->store(out_.dtype(), r.x, row.width, out_.row(i));
-      }
-    });
+    NormRow r = row;
+    r.x = buffer_.of(w.index());
+    for (std::int64_t i = mine.begin; i < mine.end; ++i) {
+      kernels_->load(x_.dtype(), x_.row(i), row.width, r.x);
+      if (scale) r.scale = scale.row(i);
+      if (shift) r.shift = shift.row(i);
+      kernels_->normalise(r);
+      kernels_->store(out_.dtype(), r.x, row.width, out_.row(i));
+    }
     return nullptr;
+  }
+
+  void touch(int thread, Footprint& f) const override {
+    const Range mine = share(x_.rows(), thread, threads_);
+    f.reads(x_, mine);
+    f.reads(scale, mine);
+    f.reads(shift, mine);
+    f.writes(out_, mine);
   }
 
  private:
   View x_, out_;
   const Kernels* kernels_;
-  int threads_;
-  float* buffer_;
+  Own<float> buffer_;
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "backends/cpu/onednn.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
@@ -35,6 +37,19 @@ dnnl::matmul::primitive_desc describe(const Desc& x, const Desc& w, const Desc& 
 #endif
 }
 
+// The library would spread over OpenMP's threads what a thread of ours asks of it, and plans for as
+// many; while one of these lives it knows of one.
+class OneThread {
+ public:
+  OneThread() { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_ = omp_get_max_threads();
+};
+
 struct Operand {
   dnnl::memory memory;
   explicit Operand(const Desc& desc) : memory(desc, engine(), nullptr) {}
@@ -45,7 +60,7 @@ struct Operand {
 
 struct Matrix::Impl {
   struct Block {
-    std::int64_t columns;
+    std::int64_t first, columns;
     Desc desc;
     Memory data;
   };
@@ -68,10 +83,14 @@ std::size_t Matrix::bytes() const {
 
 namespace {
 
-// 4 MB of results, in multiples of the library's own blocks.
-std::int64_t block_columns(const MatrixSpec& spec) {
-  const std::int64_t columns = (std::int64_t{1} << 20) / std::max<std::int64_t>(1, spec.rows[0]);
-  return std::min(spec.n, std::max<std::int64_t>(1024, columns / 256 * 256));
+// About 1 MB of results, in multiples of the library's own blocks; at least 256 columns, fewer only
+// where threads would have none.
+std::int64_t block_columns(const MatrixSpec& spec, std::int64_t threads) {
+  constexpr std::int64_t kOwn = 64, kLeast = 256, kFloats = 1 << 18;
+  const std::int64_t most = std::max(kLeast, kFloats / std::max<std::int64_t>(1, spec.rows[0]));
+  const std::int64_t rounds = (spec.n + most * threads - 1) / (most * threads);
+  const std::int64_t even = (spec.n + rounds * threads - 1) / (rounds * threads);
+  return std::min(spec.n, (even + kOwn - 1) / kOwn * kOwn);
 }
 
 void reorder(const Desc& from, const std::byte* plain, const Desc& to, std::byte* packed) {
@@ -118,21 +137,28 @@ Desc choose_layout(const MatrixSpec& spec, std::int64_t n) {
 
 }  // namespace
 
-Matrix pack(const MatrixSpec& spec, const std::byte* plain) try {
+Matrix pack(const MatrixSpec& spec, const std::byte* plain, Team& team) try {
   const Type type = type_of(spec.dtype);
-  const std::int64_t step = block_columns(spec);
+  const std::int64_t step = block_columns(spec, team.count());
   Matrix out;
   out.impl_ = std::make_unique<Matrix::Impl>();
   out.impl_->spec = spec;
+  const OneThread one;
   for (std::int64_t from = 0; from < spec.n; from += step) {
     const std::int64_t n = std::min(step, spec.n - from);
-    Matrix::Impl::Block block{n, choose_layout(spec, n), {}};
-    block.data = Memory(block.desc.get_size());
-    const auto row_bytes = spec.k * static_cast<std::int64_t>(size_of(spec.dtype));
-    reorder(Desc({spec.k, n}, type, Tag::ba), plain + from * row_bytes, block.desc,
-            block.data.data());
-    out.impl_->blocks.push_back(std::move(block));
+    out.impl_->blocks.push_back({from, n, choose_layout(spec, n), {}});
   }
+  auto& blocks = out.impl_->blocks;
+  spread(team, static_cast<std::int64_t>(blocks.size()), [&](std::int64_t begin, std::int64_t end) {
+    const OneThread mine;
+    const auto row_bytes = spec.k * static_cast<std::int64_t>(size_of(spec.dtype));
+    for (std::int64_t i = begin; i < end; ++i) {
+      Matrix::Impl::Block& b = blocks[static_cast<std::size_t>(i)];
+      b.data = Memory(b.desc.get_size());
+      reorder(Desc({spec.k, b.columns}, type, Tag::ba), plain + b.first * row_bytes, b.desc,
+              b.data.data());
+    }
+  });
   return out;
 } catch (const dnnl::error& e) {
   fail("onednn: packing [{},{}] for {} rows failed: {}", spec.n, spec.k, spec.rows[0], e.what());
@@ -140,30 +166,32 @@ Matrix pack(const MatrixSpec& spec, const std::byte* plain) try {
 
 struct Product::Impl {
   struct Block {
-    std::int64_t columns;
+    std::int64_t first, columns;
     const void* weights;
     dnnl::matmul::primitive_desc desc;
     dnnl::matmul primitive;
     Operand x, w, y, scratch;
 
-    Block(std::int64_t n, const void* data, const dnnl::matmul::primitive_desc& d)
-        : columns(n),
-          weights(data),
+    Block(const Matrix::Impl::Block& of, const dnnl::matmul::primitive_desc& d)
+        : first(of.first),
+          columns(of.columns),
+          weights(of.data.data()),
           desc(d),
           primitive(d),
           x(d.src_desc()),
           w(d.weights_desc()),
           y(d.dst_desc()),
           scratch(d.scratchpad_desc()) {}
+    dnnl::stream stream{engine()};
   };
-  dnnl::stream stream{engine()};
   std::vector<Block> blocks;
 };
 
 Product::Product(const Matrix& matrix, std::int64_t rows) try : impl_(std::make_unique<Impl>()) {
   const Matrix::Impl& m = *matrix.impl_;
+  const OneThread one;
   for (const Matrix::Impl::Block& b : m.blocks) {
-    impl_->blocks.emplace_back(b.columns, b.data.data(), describe_rows(m.spec, rows, b.desc));
+    impl_->blocks.emplace_back(b, describe_rows(m.spec, rows, b.desc));
   }
 } catch (const dnnl::error& e) {
   fail("onednn: no product of {} rows: {}", rows, e.what());
@@ -185,6 +213,10 @@ std::int64_t Product::columns(int block) const {
   return impl_->blocks[static_cast<std::size_t>(block)].columns;
 }
 
+std::int64_t Product::first_column(int block) const {
+  return impl_->blocks[static_cast<std::size_t>(block)].first;
+}
+
 bool Product::run(int block, const void* x, float* y, void* scratch) const noexcept {
   const Impl::Block& p = impl_->blocks[static_cast<std::size_t>(block)];
   p.x.at(x);
@@ -195,7 +227,8 @@ bool Product::run(int block, const void* x, float* y, void* scratch) const noexc
                                   {DNNL_ARG_WEIGHTS, p.w.memory.get()},
                                   {DNNL_ARG_DST, p.y.memory.get()},
                                   {DNNL_ARG_SCRATCHPAD, p.scratch.memory.get()}};
-  dnnl_stream_t stream = impl_->stream.get();
+  const OneThread one;
+  dnnl_stream_t stream = p.stream.get();
   return dnnl_primitive_execute(p.primitive.get(), stream, 4, args) == dnnl_success &&
          dnnl_stream_wait(stream) == dnnl_success;
 }

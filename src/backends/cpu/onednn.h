@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/threads.h"
 #include "base/dtype.h"
 
 namespace tendon::cpu::onednn {
@@ -18,8 +19,9 @@ struct MatrixSpec {
 };
 
 // Weights [N, K] in the layout that the library wants for the most rows of spec.rows that all
-// others of spec.rows accept too (plain where they agree on none), in blocks of outputs so narrow
-// that a block's result stays in the cache for what follows.
+// others of spec.rows accept too (plain where they agree on none), in blocks of outputs: as many as
+// threads can share evenly, and so narrow that a block's result stays in a thread's cache for what
+// follows.
 class Matrix {
  public:
   Matrix();
@@ -29,14 +31,15 @@ class Matrix {
   std::size_t bytes() const;
 
  private:
-  friend Matrix pack(const MatrixSpec& spec, const std::byte* plain);
+  friend Matrix pack(const MatrixSpec& spec, const std::byte* plain, Team& team);
   friend class Product;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-// `plain`: [N, K] in spec.dtype, needed no longer than the call. Throws Error.
-Matrix pack(const MatrixSpec& spec, const std::byte* plain);
+// `plain`: [N, K] in spec.dtype, needed no longer than the call; the team is that of the products.
+// Throws Error.
+Matrix pack(const MatrixSpec& spec, const std::byte* plain, Team& team);
 
 // y = x w^T for x [rows, K] of the matrix' type with rows `x_row` elements apart. The matrix
 // outlives it. Throws Error.
@@ -48,9 +51,10 @@ class Product {
   std::size_t scratch_bytes() const;
   int blocks() const;
   std::int64_t columns(int block) const;  // the first is the widest
+  std::int64_t first_column(int block) const;
 
-  // y[rows, columns(block)] f32. False where the library failed. One thread at a time; it uses
-  // OpenMP's threads.
+  // y[rows, columns(block)] f32, by the calling thread alone. False where the library failed. One
+  // thread at a time for each block.
   bool run(int block, const void* x, float* y, void* scratch) const noexcept;
 
  private:

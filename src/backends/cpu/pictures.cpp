@@ -25,19 +25,24 @@ class SpaceToDepth : public Step {
         block_(op.block),
         channel_major_(op.channel_major),
         kernels_(&planner.kernels()) {
-    threads_ = planner.threads_over(out_.rows() * out_.width());
-    buffer_ = planner.scratch_of<float>(2 * threads_ * out_.width());
+    threads_ = planner.threads();
+    buffer_ = planner.own_of<float>(2 * out_.width());
   }
 
-  const char* run() noexcept override {
-    split(threads_, out_.rows(), [&](std::int64_t begin, std::int64_t end, int thread) {
-      float* row = buffer_ + 2 * thread * out_.width();
+  const char* run(const Worker& w) noexcept override {
+    split(w, threads_, out_.rows(), [&](std::int64_t begin, std::int64_t end) {
+      float* row = buffer_.of(w.index());
       for (std::int64_t r = begin; r < end; ++r) {
         gather(Pixel(out_, r), row, row + out_.width());
         kernels_->store(out_.dtype(), row, out_.width(), out_.row(r));
       }
     });
     return nullptr;
+  }
+
+  void touch(int thread, Footprint& f) const override {
+    f.reads(x_);
+    f.writes(out_, share(out_.rows(), thread, threads_));
   }
 
  private:
@@ -67,8 +72,7 @@ class SpaceToDepth : public Step {
   std::int64_t block_;
   bool channel_major_;
   const Kernels* kernels_;
-  int threads_;
-  float* buffer_;
+  Own<float> buffer_;
 };
 
 class AveragePool : public Step {
@@ -80,14 +84,13 @@ class AveragePool : public Step {
         step_(op.channel_step),
         offset_(op.channel_offset),
         kernels_(&planner.kernels()) {
-    threads_ = planner.threads_over(x_.rows() * x_.width());
-    stride_ = out_.width() + 2 * x_.width();
-    buffer_ = planner.scratch_of<float>(threads_ * stride_);
+    threads_ = planner.threads();
+    buffer_ = planner.own_of<float>(out_.width() + 2 * x_.width());
   }
 
-  const char* run() noexcept override {
-    split(threads_, out_.rows(), [&](std::int64_t begin, std::int64_t end, int thread) {
-      float* row = buffer_ + thread * stride_;
+  const char* run(const Worker& w) noexcept override {
+    split(w, threads_, out_.rows(), [&](std::int64_t begin, std::int64_t end) {
+      float* row = buffer_.of(w.index());
       for (std::int64_t r = begin; r < end; ++r) {
         pool(r, row, row + out_.width());
         kernels_->store(out_.dtype(), row, out_.width(), out_.row(r));
@@ -118,9 +121,7 @@ class AveragePool : public Step {
   View x_, residual_, out_;
   std::int64_t step_, offset_;
   const Kernels* kernels_;
-  int threads_;
-  std::int64_t stride_;
-  float* buffer_;
+  Own<float> buffer_;
 };
 
 }  // namespace

@@ -1,25 +1,30 @@
 #include "backends/cpu/planner.h"
 
 namespace tendon::cpu {
+namespace {
 
-bool Table::in_range(std::int64_t n) const {
+// A thread does some 10^5 operations of a product in a microsecond, and passes over about 8 KB.
+// Starting the others and waiting for them takes 1 us where they are awake.
+constexpr double kOperationsOfByte = 12.0, kWorthStarting = 1e6;
+
+}  // namespace
+
+bool Table::in_range(Range of) const {
   if (!rows) return true;
-  for (std::int64_t i = 0; i < n / per_row; ++i) {
+  for (std::int64_t i = of.begin / per_row; i < (of.end + per_row - 1) / per_row; ++i) {
     if (rows[i] < 0 || rows[i] >= count) return false;
   }
   return true;
 }
 
 Planner::Planner(const Trace& trace, const Machine& machine, Weights& weights, Addresses addresses)
-    : trace_(trace), machine_(machine), weights_(weights), addresses_(std::move(addresses)) {}
-
-// Waking a second thread costs 1.0 us and a barrier 0.6 (libgomp, Zen 3); a product's thread does
-// some 10^5 operations in a microsecond.
-int Planner::threads(double operations) const { return operations < 4e5 ? 1 : machine_.threads; }
-
-// Passes go over 1 to 2 elements in a nanosecond, products do 50 to 100 operations.
-int Planner::threads_over(std::int64_t elements) const {
-  return threads(50.0 * static_cast<double>(elements));
+    : trace_(trace), machine_(machine), weights_(weights), addresses_(std::move(addresses)) {
+  double work = 0;
+  for (const Op& op : trace.ops()) {
+    const Cost c = cost(op, trace);
+    work += c.flops + kOperationsOfByte * c.bytes;
+  }
+  if (work > kWorthStarting) threads_ = machine.team->count();
 }
 
 View Planner::view(Value v) const {
@@ -63,9 +68,16 @@ std::byte* Planner::scratch(std::size_t bytes) {
   return p;
 }
 
+std::byte* Planner::own(std::size_t bytes) {
+  std::byte* p = addresses_.own + own_used_;
+  own_used_ += (bytes + 255) / 256 * 256;
+  own_most_ = std::max(own_most_, own_used_);
+  return p;
+}
+
 std::vector<std::unique_ptr<Step>> Planner::plan_all() {
   for (std::size_t i = 0; i < trace_.ops().size(); ++i) {
-    scratch_used_ = 0;
+    scratch_used_ = own_used_ = 0;
     try {
       std::visit([&](const auto& op) { plan(*this, op); }, trace_.ops()[i]);
     } catch (const Error& e) {

@@ -6,19 +6,25 @@
 #include <vector>
 
 #include "backends/cpu/cpu.h"
+#include "backends/cpu/footprint.h"
 #include "backends/cpu/kernels.h"
-#include "backends/cpu/view.h"
 #include "backends/cpu/weights.h"
 #include "base/error.h"
 #include "ops/arena.h"
 
 namespace tendon::cpu {
 
-// One planned op. run() returns null, or what was wrong with the data ("ids: below 0").
+// One planned op. Every thread of the team calls run(), which returns null, or what was wrong with
+// the data ("ids: below 0"); a thread that found nothing wrong has done its part.
 class Step {
  public:
   virtual ~Step() = default;
-  virtual const char* run() noexcept = 0;
+  virtual const char* run(const Worker& worker) noexcept = 0;
+  // What `thread` touches; left as it is where that is not known.
+  virtual void touch(int /*thread*/, Footprint& /*footprint*/) const {}
+
+ protected:
+  int threads_ = 1;  // that have a part in it
 };
 
 // A RowTable with addresses.
@@ -28,21 +34,34 @@ struct Table {
   const std::int32_t* rows = nullptr;
   explicit operator bool() const { return data != nullptr; }
   const float* row(std::int64_t r) const { return rows ? data + rows[r / per_row] * stride : data; }
-  // Whether the rows asked for by [0, n) exist.
-  bool in_range(std::int64_t n) const;
+  // Whether what rows [first, end) ask for exists.
+  bool in_range(Range of) const;
+};
+
+// Memory of one use that each thread has for itself.
+template <class T>
+struct Own {
+  T* first = nullptr;
+  std::size_t bytes_apart = 0;
+  T* of(int thread) const {
+    return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(first) +
+                                static_cast<std::size_t>(thread) * bytes_apart);
+  }
 };
 
 // Where the values of one trace lie.
 struct Addresses {
   ArenaPlan arena;
   std::byte *intermediates = nullptr, *scratch = nullptr;
+  std::byte* own = nullptr;   // scratch of the first thread; those of others follow
+  std::size_t own_bytes = 0;  // of each
   std::vector<std::byte*> buffers;
   const std::int32_t* iteration = nullptr;
 };
 
 struct Machine {
   const Kernels* kernels = nullptr;
-  int threads = 1;
+  Team* team = nullptr;
   CpuProducts products = CpuProducts::automatic;
   bool library_bf16 = false;  // oneDNN multiplies bf16 here
 };
@@ -53,10 +72,9 @@ class Planner {
 
   const Trace& trace() const { return trace_; }
   const Kernels& kernels() const { return *machine_.kernels; }
-  // Threads for work of so many elementary operations: 1 where starting them would cost more.
-  int threads(double operations) const;
-  // The same for a pass over so many elements.
-  int threads_over(std::int64_t elements) const;
+  // For every op of this trace: all of the team, or 1 where the whole trace is not worth starting
+  // the others.
+  int threads() const { return threads_; }
   const Machine& machine() const { return machine_; }
   Weights& weights() { return weights_; }
 
@@ -64,11 +82,18 @@ class Planner {
   Table table(const RowTable& t, std::int64_t rows) const;
   const std::int32_t* integers(Value v) const;  // null for an absent one; dense is demanded
 
-  // Scratch of the op being planned; contents are lost between steps.
+  // Scratch of the op being planned, shared by its threads; contents are lost between steps.
   std::byte* scratch(std::size_t bytes);
   template <class T>
   T* scratch_of(std::int64_t count) {
     return reinterpret_cast<T*>(scratch(static_cast<std::size_t>(count) * sizeof(T)));
+  }
+
+  // Scratch of each thread, which no other touches.
+  template <class T>
+  Own<T> own_of(std::int64_t count) {
+    return {reinterpret_cast<T*>(own(static_cast<std::size_t>(count) * sizeof(T))),
+            addresses_.own_bytes};
   }
 
   void add(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
@@ -76,13 +101,17 @@ class Planner {
   // Every op in order; then the steps, one for each op.
   std::vector<std::unique_ptr<Step>> plan_all();
   std::size_t scratch_bytes() const { return scratch_bytes_; }
+  std::size_t own_bytes() const { return own_most_; }
 
  private:
+  std::byte* own(std::size_t bytes);
+
   const Trace& trace_;
   const Machine& machine_;
   Weights& weights_;
   Addresses addresses_;
-  std::size_t scratch_used_ = 0, scratch_bytes_ = 0;
+  int threads_ = 1;
+  std::size_t scratch_used_ = 0, scratch_bytes_ = 0, own_used_ = 0, own_most_ = 0;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 

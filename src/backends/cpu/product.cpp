@@ -11,6 +11,9 @@ constexpr std::int64_t kPackedFloats = 6
 // 160 channels of 112 x 224 on two Zen 3 cores: 110 GFLOP/s packed together, 171 so.
 constexpr std::int64_t kOwnFloats = 1 << 16, kOwnWeightBytes = 4 << 20, kLeastOwnRows = 16;
 constexpr std::int64_t kSharedFloats = 1 << 20;
+// Where every thread has rows enough to fill the registers and the weights come from near caches,
+// threads share rows, and chains of ops on the same rows need no meeting.
+constexpr std::int64_t kLeastRows = 4, kNearWeightBytes = 1 << 19;
 constexpr std::int64_t kTaskColumns = 128;  // 128 columns x 512 of K: 128 KB of bf16, in L2
 constexpr std::int64_t kTaskRows = 512;
 // Up to here transposing x costs more than reading its rows side by side: few rows, or rows that
@@ -55,40 +58,46 @@ struct Product::Task {
 
 Product::Product(Planner& planner, ProductSpec spec)
     : s_(std::move(spec)), kernels_(&planner.kernels()) {
-  const std::int64_t m = s_.rows, n = s_.weight.n, k = s_.weight.k;
+  const std::int64_t m = s_.rows, k = s_.weight.k;
   const std::int64_t sides = s_.up.n ? 2 : 1;
-  const double work = 2.0 * static_cast<double>(m * n * k * sides);
-  threads_ = planner.threads(work);
-  group_ = std::max<std::int64_t>(1, even(m, kernels_->rows(s_.weight.type)));
+  threads_ = planner.threads();
   const bool near = m <= kRowsAsTheyAre || (k <= kShortRows && m * k <= kShortRowsFloats);
   reads_ = s_.source || !near                                    ? Reads::groups
            : s_.x.dtype() == DType::f32 && s_.x.row_bytes() != 0 ? Reads::in_place
                                                                  : Reads::rows;
   a_row_ = reads_ == Reads::in_place ? s_.x.row_bytes() / 4 : reads_ == Reads::rows ? k + 16 : 0;
   plan_blocks();
-  if (reads_ != Reads::in_place) {
-    packed_ =
-        planner.scratch_of<float>(block_rows_ * std::max(k, a_row_) * (own_blocks_ ? threads_ : 1));
+  const std::int64_t packed = reads_ == Reads::in_place ? 0 : block_rows_ * std::max(k, a_row_);
+  if (sharing_ == Sharing::together) {
+    packed_ = planner.scratch_of<float>(packed);
+  } else {
+    own_packed_ = planner.own_of<float>(packed);
   }
-  tile_floats_ = task_rows_ * task_panels_ * kernels_->panel_columns * sides;
-  tiles_ = planner.scratch_of<float>(tile_floats_ * threads_);
+  tiles_ = planner.own_of<float>(task_rows_ * task_panels_ * kernels_->panel_columns * sides);
 }
 
 void Product::plan_blocks() {
   const std::int64_t m = s_.rows, k = s_.weight.k, panels = s_.weight.panels;
   const std::int64_t most = kTaskColumns / kernels_->panel_columns;
-  own_blocks_ = reads_ == Reads::groups && m * k > kSharedFloats &&
-                k * kLeastOwnRows <= kOwnFloats &&
-                panels * s_.weight.panel_bytes <= kOwnWeightBytes;
-  block_rows_ = m;
-  if (reads_ == Reads::groups) {
-    const std::int64_t floats = own_blocks_ ? kOwnFloats : kPackedFloats;
-    block_rows_ = even(m, std::max(group_, floats / k / group_ * group_));
+  const std::int64_t weight_bytes = panels * s_.weight.panel_bytes * (s_.up.n ? 2 : 1);
+  if (threads_ > 1 && m >= kLeastRows * threads_ && weight_bytes <= kNearWeightBytes) {
+    sharing_ = Sharing::own_rows;
+  } else if (reads_ == Reads::groups && m * k > kSharedFloats && k * kLeastOwnRows <= kOwnFloats &&
+             panels * s_.weight.panel_bytes <= kOwnWeightBytes) {
+    sharing_ = Sharing::own_blocks;
+  }
+  const bool own = sharing_ != Sharing::together;
+  const std::int64_t most_rows = sharing_ == Sharing::own_rows ? ceil_div(m, threads_) : m;
+  group_ = std::max<std::int64_t>(1, even(most_rows, kernels_->rows(s_.weight.type)));
+  block_rows_ = most_rows;
+  if (own || reads_ == Reads::groups) {
+    const std::int64_t floats = own ? kOwnFloats : kPackedFloats;
+    block_rows_ = even(most_rows, std::max(group_, floats / k / group_ * group_));
   }
   block_rows_ = ceil_div(block_rows_, group_) * group_;
-  if (own_blocks_ || threads_ == 1) {
+  if (own || threads_ == 1) {
     task_panels_ = even(panels, most);
-    task_rows_ = own_blocks_ ? block_rows_ : std::min(block_rows_, kTaskRows);
+    task_rows_ = own ? block_rows_ : std::min(block_rows_, kTaskRows);
   } else {
     const std::int64_t work = 2 * m * k * panels * kernels_->panel_columns;
     const std::int64_t wanted = std::clamp<std::int64_t>(work / kTaskWork, threads_, 4 * threads_);
@@ -130,7 +139,7 @@ void Product::pack(std::int64_t first, std::int64_t rows, Range groups, float* t
 void Product::multiply(const Task& t, const PackedMatrix& w, float* c) const noexcept {
   ProductTile tile;
   tile.a_row = a_row_;
-  tile.a = reads_ == Reads::in_place ? reinterpret_cast<const float*>(s_.x.row(t.from))
+  tile.a = reads_ == Reads::in_place ? reinterpret_cast<const float*>(s_.x.row(t.first + t.from))
                                      : t.packed + t.from * std::max(w.k, a_row_);
   tile.group = group_;
   tile.rows = t.rows;
@@ -159,56 +168,64 @@ void Product::compute(const Task& t, float* tile) const noexcept {
   }
 }
 
-void Product::run_block(std::int64_t first, std::int64_t rows) noexcept {
+void Product::run_block(std::int64_t first, std::int64_t rows, const Worker& w) noexcept {
+  if (w.index() >= threads_) return;
   const std::int64_t across = ceil_div(s_.weight.panels, task_panels_);
-  const std::int64_t tasks = across * ceil_div(rows, task_rows_);
-  const std::int64_t groups = ceil_div(rows, group_);
-  next_.store(0, std::memory_order_relaxed);
-  on_threads(threads_, [&](int thread, int threads) {
-    if (reads_ != Reads::in_place) {
-      pack(first, rows, part(groups, thread, threads), packed_);
-      meet(threads);
-    }
-    float* tile = tiles_ + thread * tile_floats_;
-    for (;;) {
-      const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= tasks) break;
-      const std::int64_t from = i / across * task_rows_, panel = i % across * task_panels_;
-      compute({packed_, first, from, std::min(task_rows_, rows - from), panel,
-               std::min(task_panels_, s_.weight.panels - panel)},
-              tile);
-    }
-  });
-}
-
-void Product::run_own_blocks() noexcept {
-  const std::int64_t blocks = ceil_div(s_.rows, block_rows_), panels = s_.weight.panels;
-  next_.store(0, std::memory_order_relaxed);
-  on_threads(threads_, [&](int thread, int) {
-    float* packed = packed_ + thread * block_rows_ * s_.weight.k;
-    float* tile = tiles_ + thread * tile_floats_;
-    for (;;) {
-      const std::int64_t first = next_.fetch_add(1, std::memory_order_relaxed) * block_rows_;
-      if (first >= blocks * block_rows_) break;
-      const std::int64_t rows = std::min(block_rows_, s_.rows - first);
-      pack(first, rows, {0, ceil_div(rows, group_)}, packed);
-      for (std::int64_t panel = 0; panel < panels; panel += task_panels_) {
-        compute({packed, first, 0, rows, panel, std::min(task_panels_, panels - panel)}, tile);
-      }
-    }
-  });
-}
-
-const char* Product::run() noexcept {
-  if (!s_.epilogue.gate.in_range(s_.rows)) return "gate: an index is outside its table";
-  if (own_blocks_) {
-    run_own_blocks();
-    return nullptr;
+  if (reads_ != Reads::in_place) {
+    pack(first, rows, part(ceil_div(rows, group_), w.index(), threads_), packed_);
+    if (threads_ > 1) w.meet();
   }
-  for (std::int64_t first = 0; first < s_.rows; first += block_rows_) {
-    run_block(first, std::min(block_rows_, s_.rows - first));
+  float* tile = tiles_.of(w.index());
+  tasks_.take(w, threads_, across * ceil_div(rows, task_rows_), [&](std::int64_t i) {
+    const std::int64_t from = i / across * task_rows_, panel = i % across * task_panels_;
+    compute({packed_, first, from, std::min(task_rows_, rows - from), panel,
+             std::min(task_panels_, s_.weight.panels - panel)},
+            tile);
+  });
+}
+
+void Product::run_own_block(Range rows, int thread) noexcept {
+  const std::int64_t count = rows.end - rows.begin, panels = s_.weight.panels;
+  float* packed = own_packed_.of(thread);
+  if (reads_ != Reads::in_place) pack(rows.begin, count, {0, ceil_div(count, group_)}, packed);
+  for (std::int64_t panel = 0; panel < panels; panel += task_panels_) {
+    compute({packed, rows.begin, 0, count, panel, std::min(task_panels_, panels - panel)},
+            tiles_.of(thread));
+  }
+}
+
+const char* Product::run(const Worker& w) noexcept {
+  if (!s_.epilogue.gate.in_range({0, s_.rows})) return "gate: an index is outside its table";
+  if (sharing_ == Sharing::own_rows) {
+    const Range mine = share(s_.rows, w.index(), threads_);
+    for (std::int64_t first = mine.begin; first < mine.end; first += block_rows_) {
+      run_own_block({first, std::min(mine.end, first + block_rows_)}, w.index());
+    }
+  } else if (sharing_ == Sharing::own_blocks) {
+    tasks_.take(w, threads_, ceil_div(s_.rows, block_rows_), [&](std::int64_t block) {
+      const std::int64_t first = block * block_rows_;
+      run_own_block({first, std::min(s_.rows, first + block_rows_)}, w.index());
+    });
+  } else {
+    for (std::int64_t first = 0; first < s_.rows; first += block_rows_) {
+      if (first > 0 && threads_ > 1) w.meet();
+      run_block(first, std::min(block_rows_, s_.rows - first), w);
+    }
   }
   return nullptr;
+}
+
+void Product::touch(int thread, Footprint& f) const {
+  if (sharing_ != Sharing::own_rows || s_.source) return;
+  const Range mine = share(s_.rows, thread, threads_);
+  f.reads(s_.x, mine);
+  s_.epilogue.touch(mine, f);
+}
+
+void Epilogue::touch(Range rows, Footprint& f) const {
+  f.reads(gate, {0, out.rows()});
+  f.reads(residual, rows);
+  f.writes(out, rows);
 }
 
 }  // namespace tendon::cpu

@@ -2,9 +2,6 @@
 // follows while a tile is in the cache.
 #pragma once
 
-#include <atomic>
-#include <functional>
-
 #include "backends/cpu/planner.h"
 
 namespace tendon::cpu {
@@ -16,6 +13,7 @@ struct Epilogue {
   Table gate;
   View residual;
   View out;
+  void touch(Range rows, Footprint& f) const;
 };
 
 // Where rows of x come from when they are no plain rows (a convolution's windows).
@@ -38,30 +36,32 @@ struct ProductSpec {
 class Product : public Step {
  public:
   Product(Planner& planner, ProductSpec spec);
-  const char* run() noexcept override;
+  const char* run(const Worker& worker) noexcept override;
+  void touch(int thread, Footprint& f) const override;
 
  private:
   struct Task;
   void plan_blocks();  // how rows and panels become tasks
   void pack(std::int64_t first, std::int64_t rows, Range groups, float* to) const noexcept;
   void pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept;
-  void run_block(std::int64_t first, std::int64_t rows) noexcept;
-  void run_own_blocks() noexcept;
+  void run_block(std::int64_t first, std::int64_t rows, const Worker& worker) noexcept;
+  void run_own_block(Range rows, int thread) noexcept;
   void compute(const Task& task, float* tile) const noexcept;
   void multiply(const Task& task, const PackedMatrix& w, float* c) const noexcept;
 
   ProductSpec s_;
   const Kernels* kernels_;
-  int threads_;
   std::int64_t group_, block_rows_, task_rows_, task_panels_;
   // How the kernels read x: where it lies, from fp32 rows a_row_ apart, or from packed groups.
   enum class Reads : std::uint8_t { in_place, rows, groups } reads_;
   std::int64_t a_row_ = 0;
-  bool own_blocks_ = false;  // each thread packs rows for itself and multiplies them by all panels
+  // together: threads pack rows for all and take tiles of the result. own_blocks: each packs a
+  // block of rows for itself and multiplies it by all panels. own_rows: so too, but of its share of
+  // the rows, so that it need wait for nobody.
+  enum class Sharing : std::uint8_t { together, own_blocks, own_rows } sharing_ = {};
   float* packed_ = nullptr;
-  float* tiles_ = nullptr;
-  std::int64_t tile_floats_ = 0;
-  std::atomic<std::int64_t> next_{0};
+  Own<float> own_packed_, tiles_;
+  Tasks tasks_;
 };
 
 struct RowPlace {

@@ -21,7 +21,8 @@ class QkvRope : public Step {
         eps_(op.eps),
         kernels_(&planner.kernels()) {
     rotation_.style = op.style;
-    threads_ = planner.threads_over(all_.rows() * all_.width());
+    threads_ = planner.threads();
+    meets_ = meets();
     std::int64_t first = 0;
     const auto branch = [&](Value out, WeightRef norm, Branch b) {
       if (out) {
@@ -37,10 +38,11 @@ class QkvRope : public Step {
                  branch(op.k, op.norm_k, {.rotated = true}), branch(op.v, {}, {})};
   }
 
-  const char* run() noexcept override {
+  const char* run(const Worker& w) noexcept override {
     if (!rotation_.in_range()) return "positions: one is outside the tables";
-    if (const char* trouble = product_->run()) return trouble;
-    split(threads_, all_.rows(), [&](std::int64_t begin, std::int64_t end, int) {
+    if (const char* trouble = product_->run(w)) return trouble;
+    if (meets_ && threads_ > 1) w.meet();
+    split(w, threads_, all_.rows(), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t token = begin; token < end; ++token) {
         for (const Branch& b : branches_) {
           if (b.out) scatter(b, token);
@@ -50,7 +52,31 @@ class QkvRope : public Step {
     return nullptr;
   }
 
+  void touch(int thread, Footprint& f) const override {
+    if (meets_) return;
+    product_->touch(thread, f);
+    rotation_.touch(f);
+    const Range mine = share(all_.rows(), thread, threads_);
+    for (const Branch& b : branches_) {
+      f.writes(b.out, {mine.begin * b.heads, mine.end * b.heads});
+    }
+  }
+
  private:
+  // Whether a thread places rows that others multiplied.
+  bool meets() const {
+    std::vector<Footprint> threads(static_cast<std::size_t>(threads_));
+    for (int i = 0; i < threads_; ++i) product_->touch(i, threads[static_cast<std::size_t>(i)]);
+    Meetings meetings;
+    meetings.wanted_before(threads);
+    for (int i = 0; i < threads_; ++i) {
+      Footprint f;
+      f.reads(all_, share(all_.rows(), i, threads_));
+      threads[static_cast<std::size_t>(i)] = f;
+    }
+    return meetings.wanted_before(threads);
+  }
+
   void scatter(const Branch& b, std::int64_t token) const noexcept {
     float* x = reinterpret_cast<float*>(all_.row(token)) + b.first;
     const std::int64_t width = b.out.width();
@@ -68,7 +94,7 @@ class QkvRope : public Step {
   Rotation rotation_;
   float eps_;
   const Kernels* kernels_;
-  int threads_;
+  bool meets_ = false;
   std::array<Branch, 3> branches_;
 };
 

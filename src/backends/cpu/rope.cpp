@@ -22,6 +22,12 @@ bool Rotation::in_range() const {
   return true;
 }
 
+void Rotation::touch(Footprint& f) const {
+  f.reads(position, static_cast<std::size_t>(count) * sizeof *position);
+  f.reads(cos, static_cast<std::size_t>(positions * cos_row) * sizeof *cos);
+  f.reads(sin, static_cast<std::size_t>(positions * sin_row) * sizeof *sin);
+}
+
 namespace {
 
 class Rope : public Step {
@@ -33,14 +39,14 @@ class Rope : public Step {
         heads_(x_.shape()[2]),
         kernels_(&planner.kernels()) {
     rotation_.style = op.style;
-    threads_ = planner.threads_over(x_.rows() * x_.width());
-    buffer_ = planner.scratch_of<float>(threads_ * x_.width());
+    threads_ = planner.threads();
+    buffer_ = planner.own_of<float>(x_.width());
   }
 
-  const char* run() noexcept override {
+  const char* run(const Worker& w) noexcept override {
     if (!rotation_.in_range()) return "positions: one is outside the tables";
-    split(threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end, int thread) {
-      float* head = buffer_ + thread * x_.width();
+    split(w, threads_, x_.rows(), [&](std::int64_t begin, std::int64_t end) {
+      float* head = buffer_.of(w.index());
       for (std::int64_t r = begin; r < end; ++r) {
         kernels_->load(x_.dtype(), x_.row(r), x_.width(), head);
         rotation_.apply(*kernels_, r / heads_, head);
@@ -55,8 +61,7 @@ class Rope : public Step {
   Rotation rotation_;
   std::int64_t heads_;
   const Kernels* kernels_;
-  int threads_;
-  float* buffer_;
+  Own<float> buffer_;
 };
 
 }  // namespace

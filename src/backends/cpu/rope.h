@@ -17,6 +17,7 @@ struct Rotation {
   Rotation(const Planner& planner, Value cos_table, Value sin_table, Value where);
   explicit operator bool() const { return cos != nullptr; }
   bool in_range() const;
+  void touch(Footprint& f) const;
   void apply(const Kernels& k, std::int64_t token, float* head) const {
     const std::int64_t p = position[token % count];
     k.rotate(style, head, cos + p * cos_row, sin + p * sin_row, half);

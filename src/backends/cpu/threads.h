@@ -1,29 +1,17 @@
-// Work spread over OpenMP's threads, which oneDNN shares.
+// Work spread over a team, every thread of which runs every step.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
+
+#include "base/team.h"
 
 namespace tendon::cpu {
 
-// f(thread, threads) on each of `threads`; on the caller alone where that is 1.
-template <class F>
-void on_threads(int threads, const F& f) noexcept {
-  if (threads <= 1) {
-    f(0, 1);
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  f(omp_get_thread_num(), omp_get_num_threads());
-}
-
-// Waits for the other threads inside on_threads().
-inline void meet(int threads) noexcept {
-  if (threads <= 1) return;
-#pragma omp barrier
-}
+using Worker = Team::Member;
 
 struct Range {
   std::int64_t begin, end;
@@ -34,13 +22,68 @@ inline Range part(std::int64_t count, int index, int parts) {
   return {count * index / parts, count * (index + 1) / parts};
 }
 
-// f(begin, end, thread) over [0, count), in nearly equal parts.
+// What thread `index` does of [0, count) where `threads` share it: parts that differ by one at
+// most, nothing for threads past the count.
+inline Range share(std::int64_t count, int index, int threads) {
+  const auto parts = static_cast<int>(std::min<std::int64_t>(threads, count));
+  return index < parts ? part(count, index, parts) : Range{0, 0};
+}
+
+// f(begin, end) for the calling thread's share of [0, count).
 template <class F>
-void split(int threads, std::int64_t count, const F& f) noexcept {
-  on_threads(static_cast<int>(std::min<std::int64_t>(threads, count)), [&](int index, int parts) {
-    const Range r = part(count, index, parts);
-    if (r.begin < r.end) f(r.begin, r.end, index);
+void split(const Worker& w, int threads, std::int64_t count, const F& f) noexcept {
+  const Range r = share(count, w.index(), threads);
+  if (r.begin < r.end) f(r.begin, r.end);
+}
+
+// Tasks 0, 1, ... given to whoever asks next.
+class Tasks {
+ public:
+  // f(i) for tasks that no other of the `threads` has. All of them must have met before they may
+  // ask again.
+  template <class F>
+  void take(const Worker& w, int threads, std::int64_t count, const F& f) noexcept {
+    if (w.index() >= threads) return;
+    std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
+    for (; i < count; i = next_.fetch_add(1, std::memory_order_relaxed)) f(i);
+    // Each thread comes too late once; after the last of them nobody asks.
+    if (i == count + threads - 1) next_.store(0, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::int64_t> next_{0};
+};
+
+// The first exception that any thread met, thrown again by the caller of check().
+class Trouble {
+ public:
+  template <class F>
+  void guard(const F& f) noexcept {
+    try {
+      f();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!first_) first_ = std::current_exception();
+    }
+  }
+  void check() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr first_;
+};
+
+// f(begin, end) over [0, count) on all threads of the team, while loading: f may throw.
+template <class F>
+void spread(Team& team, std::int64_t count, const F& f) {
+  Trouble trouble;
+  team.run([&](const Worker& w) {
+    split(w, w.count(), count,
+          [&](std::int64_t begin, std::int64_t end) { trouble.guard([&] { f(begin, end); }); });
   });
+  trouble.check();
 }
 
 }  // namespace tendon::cpu

@@ -47,6 +47,16 @@ View View::broadcast(const Shape& shape) const {
   return to;
 }
 
+View::Extent View::extent(std::int64_t begin, std::int64_t end) const {
+  std::int64_t rest = width_ * element_, inner = 1;
+  for (int i = 0; i + 1 < dims_; ++i) {
+    rest += (extent_[i] - 1) * step_[i];
+    inner *= extent_[i];
+  }
+  const std::int64_t step = step_[dims_ > 0 ? dims_ - 1 : 0];
+  return {data_ + begin / inner * step, data_ + (end - 1) / inner * step + rest};
+}
+
 bool View::dense() const {
   std::int64_t step = 1;
   for (int i = shape_.rank() - 1; i >= 0; --i) {

@@ -41,6 +41,11 @@ class View {
     }
     return p;
   }
+  // Memory that rows [begin, end) lie in, and perhaps some beside it.
+  struct Extent {
+    const std::byte *begin, *end;
+  };
+  Extent extent(std::int64_t begin, std::int64_t end) const;
   // Column c of row r.
   std::byte* at(std::int64_t r, std::int64_t c) const { return row(r) + c * element_; }
 

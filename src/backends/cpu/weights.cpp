@@ -1,41 +1,16 @@
 #include "backends/cpu/weights.h"
 
 #include <algorithm>
-#include <exception>
-#include <mutex>
-
-#include "base/error.h"
 
 namespace tendon::cpu {
 namespace {
-
-// The first exception that any thread met, thrown again by the caller of check().
-class Trouble {
- public:
-  template <class F>
-  void guard(const F& f) noexcept {
-    try {
-      f();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!first_) first_ = std::current_exception();
-    }
-  }
-  void check() const {
-    if (first_) std::rethrow_exception(first_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr first_;
-};
 
 std::int64_t row_width(const Weight& w) { return w.shape.numel() / w.shape[0]; }
 
 }  // namespace
 
-Weights::Weights(const Program& program, const Kernels& kernels, int threads)
-    : program_(program), kernels_(kernels), threads_(threads), entries_(program.weights.size()) {}
+Weights::Weights(const Program& program, const Kernels& kernels, Team& team)
+    : program_(program), kernels_(kernels), team_(team), entries_(program.weights.size()) {}
 
 PackedMatrix Weights::shape_of(const Weight& weight) const {
   PackedMatrix m;
@@ -121,7 +96,8 @@ void Weights::pack_one(const Weight& w, Entry& e) {
     const DType dtype = w.format == Format::bf16 ? DType::bf16 : DType::f32;
     Memory plain(static_cast<std::size_t>(w.shape.numel()) * size_of(dtype));
     pack_rows(w, dtype, plain.data());
-    e.library = onednn::pack({dtype, e.library_rows, w.shape[0], row_width(w)}, plain.data());
+    e.library =
+        onednn::pack({dtype, e.library_rows, w.shape[0], row_width(w)}, plain.data(), team_);
     bytes_ += e.library.bytes();
   }
 }
@@ -129,35 +105,27 @@ void Weights::pack_one(const Weight& w, Entry& e) {
 void Weights::pack_panels(const Weight& w, Memory& to) const {
   const PackedMatrix m = shape_of(w);
   to = Memory(static_cast<std::size_t>(m.panels * m.panel_bytes));
-  Trouble trouble;
-  split(threads_, m.panels, [&](std::int64_t begin, std::int64_t end, int) {
-    trouble.guard([&] {
-      const std::int64_t columns = kernels_.panel_columns;
-      std::vector<float> rows(static_cast<std::size_t>(columns * m.k));
-      for (std::int64_t p = begin; p < end; ++p) {
-        const std::int64_t count = std::min(columns, m.n - p * columns);
-        w.read(p * columns, count, rows.data());
-        kernels_.pack_panel(m.type, rows.data(), count, m.k, to.data() + p * m.panel_bytes);
-      }
-    });
+  spread(team_, m.panels, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t columns = kernels_.panel_columns;
+    std::vector<float> rows(static_cast<std::size_t>(columns * m.k));
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t count = std::min(columns, m.n - p * columns);
+      w.read(p * columns, count, rows.data());
+      kernels_.pack_panel(m.type, rows.data(), count, m.k, to.data() + p * m.panel_bytes);
+    }
   });
-  trouble.check();
 }
 
 void Weights::pack_rows(const Weight& w, DType dtype, std::byte* to) const {
   const std::int64_t width = row_width(w);
   const auto bytes = width * static_cast<std::int64_t>(size_of(dtype));
-  Trouble trouble;
-  split(threads_, w.shape[0], [&](std::int64_t begin, std::int64_t end, int) {
-    trouble.guard([&] {
-      std::vector<float> row(static_cast<std::size_t>(width));
-      for (std::int64_t r = begin; r < end; ++r) {
-        w.read(r, 1, row.data());
-        kernels_.store(dtype, row.data(), width, to + r * bytes);
-      }
-    });
+  spread(team_, w.shape[0], [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(width));
+    for (std::int64_t r = begin; r < end; ++r) {
+      w.read(r, 1, row.data());
+      kernels_.store(dtype, row.data(), width, to + r * bytes);
+    }
   });
-  trouble.check();
 }
 
 }  // namespace tendon::cpu

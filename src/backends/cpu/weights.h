@@ -9,7 +9,6 @@
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/memory.h"
 #include "backends/cpu/onednn.h"
-#include "backends/cpu/threads.h"
 #include "ops/trace.h"
 
 namespace tendon::cpu {
@@ -30,7 +29,7 @@ struct RowsOfWeight {
 // Lookups before pack() only record what is wanted, with null addresses; after it they are answers.
 class Weights {
  public:
-  Weights(const Program& program, const Kernels& kernels, int threads);
+  Weights(const Program& program, const Kernels& kernels, Team& team);
 
   PackedMatrix matrix(WeightRef ref);
   RowsOfWeight table(WeightRef ref);
@@ -58,7 +57,7 @@ class Weights {
 
   const Program& program_;
   const Kernels& kernels_;
-  int threads_;
+  Team& team_;
   std::vector<Entry> entries_;
   std::size_t bytes_ = 0;
   bool packed_ = false;
