@@ -1,5 +1,8 @@
-// A convolution is the product of windows, gathered while they are packed, with the weight's rows.
-#include "backends/cpu/product.h"
+// A convolution is the product of windows with the weight's rows: gathered while they are packed,
+// or, with tiles, read from a copy of the picture that has a border of zeros.
+#include <cstring>
+
+#include "backends/cpu/tile_product.h"
 
 namespace tendon::cpu {
 namespace {
@@ -87,6 +90,71 @@ class Windows : public RowSource {
   const Kernels* kernels_;
 };
 
+// The lines of a window are runs of the bordered picture. Windows that move by one pixel are rows
+// at one distance over all lines; those between the end of a line and the next are computed in
+// vain.
+class TileConvolution : public Step {
+ public:
+  TileConvolution(Planner& planner, const ops::Conv2d& op, ProductSpec spec)
+      : x_(planner.view(op.x)), top_(op.pad[0]), left_(op.pad[1]) {
+    const Shape& w = planner.trace().program().weight(op.weight).shape;
+    const Shape &in = x_.shape(), &out = planner.trace().shape(op.out);
+    lines_ = in[1] + op.pad[0] + op.pad[2];
+    pixels_ = in[2] + op.pad[1] + op.pad[3];
+    line_bytes_ = pixels_ * x_.width() * 2;
+    threads_ = planner.threads();
+    TileRows rows{.taps = w[1], .tap_bytes = line_bytes_, .columns = out[2]};
+    rows.row_bytes = op.stride * x_.width() * 2;
+    if (op.stride == 1) {
+      rows.segments = in[0], rows.segment_bytes = lines_ * line_bytes_;
+      rows.pitch = pixels_, rows.rows = (out[1] - 1) * pixels_ + out[2];
+    } else {
+      rows.segments = out[1], rows.segment_bytes = op.stride * line_bytes_;
+      rows.pitch = rows.rows = out[2];
+    }
+    picture_ = planner.scratch(static_cast<std::size_t>(in[0] * lines_ * line_bytes_));
+    rows.data = picture_;
+    product_ = std::make_unique<TileProduct>(planner, rows, std::move(spec));
+  }
+
+  // Whether runs are whole passes of the tiles, and lines, where they are segments, those of one
+  // picture.
+  static bool suits(const Planner& planner, const ops::Conv2d& op) {
+    const View x = planner.view(op.x);
+    const std::int64_t run = planner.trace().program().weight(op.weight).shape[2] * x.width();
+    return x.dtype() == DType::bf16 && x.dense() && (op.stride == 1 || x.shape()[0] == 1) &&
+           tiles_suit(planner, op.weight, run);
+  }
+
+  const char* run(const Worker& w) noexcept override {
+    split(w, threads_, x_.shape()[0] * lines_, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t line = begin; line < end; ++line) copy_line(line);
+    });
+    if (threads_ > 1) w.meet();
+    return product_->run(w);
+  }
+
+ private:
+  void copy_line(std::int64_t line) const noexcept {
+    std::byte* to = picture_ + line * line_bytes_;
+    const std::int64_t y = line % lines_ - top_, height = x_.shape()[1];
+    if (y < 0 || y >= height) {
+      std::memset(to, 0, static_cast<std::size_t>(line_bytes_));
+      return;
+    }
+    const std::int64_t pixel = x_.width() * 2, width = x_.shape()[2], end = left_ + width;
+    std::memset(to, 0, static_cast<std::size_t>(left_ * pixel));
+    std::memcpy(to + left_ * pixel, x_.row((line / lines_ * height + y) * width),
+                static_cast<std::size_t>(width * pixel));
+    std::memset(to + end * pixel, 0, static_cast<std::size_t>((pixels_ - end) * pixel));
+  }
+
+  View x_;
+  std::int64_t top_, left_, lines_ = 0, pixels_ = 0, line_bytes_ = 0;  // with the border
+  std::byte* picture_ = nullptr;
+  std::unique_ptr<TileProduct> product_;
+};
+
 bool plain_rows(const Planner& planner, const ops::Conv2d& op) {
   const Shape& w = planner.trace().program().weight(op.weight).shape;
   return w[1] == 1 && w[2] == 1 && op.stride == 1 && op.pad == std::array<std::int64_t, 4>{};
@@ -102,6 +170,10 @@ void plan(Planner& planner, const ops::Conv2d& op) {
   spec.epilogue.act = op.act;
   spec.rows = spec.epilogue.out.rows();
   spec.weight = planner.weights().matrix(op.weight);
+  if (TileConvolution::suits(planner, op)) {
+    planner.add(std::make_unique<TileConvolution>(planner, op, std::move(spec)));
+    return;
+  }
   if (plain_rows(planner, op)) {
     spec.x = planner.view(op.x);
   } else {

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/tiles.h"
 #include "base/parallel.h"
 
 namespace tendon {
@@ -24,7 +25,8 @@ class CpuBackend : public Backend {
 
   std::unique_ptr<Executable> compile(std::unique_ptr<Program> program,
                                       const CompileOptions& options) override {
-    const cpu::Machine machine{&kernels_, nullptr, options_.products, native_bf16()};
+    cpu::Machine machine{&kernels_, nullptr, options_.products, native_bf16()};
+    machine.tiles = options_.widest == cpu::Isa::avx512 && cpu::tiles_available();
     return cpu::compile(std::move(program), machine, options);
   }
 

@@ -6,14 +6,18 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
+
+#include "backends/cpu/tiles.h"
 
 namespace tendon::cpu {
 namespace {
 
 #if defined(__x86_64__)
 // AMX is no name that this compiler's __builtin_cpu_supports knows: leaf 7, EDX bits 22 (bf16) and
-// 24 (tiles). The operating system's consent is asked for by oneDNN.
+// 24 (tiles).
 bool amx_bits() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
@@ -59,6 +63,11 @@ std::string_view name(Isa isa) {
 Isa detect(Isa widest) { return std::min(widest, widest_here()); }
 bool has_amx() { return detect() == Isa::avx512 && amx_bits(); }
 bool multiplies_bf16() { return detect() == Isa::avx512 && (avx512_bf16_bit() || has_amx()); }
+bool tiles_available() noexcept {
+  constexpr long kAskFor = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool granted = has_amx() && syscall(SYS_arch_prctl, kAskFor, kTileData) == 0;
+  return granted;
+}
 std::string_view processor() {
   static const Brand brand;
   std::string_view text(brand.text.data());
@@ -69,6 +78,7 @@ std::string_view processor() {
 Isa detect(Isa) { return Isa::baseline; }
 bool has_amx() { return false; }
 bool multiplies_bf16() { return false; }
+bool tiles_available() noexcept { return false; }
 std::string_view processor() { return {}; }
 #endif
 

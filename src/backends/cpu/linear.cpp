@@ -1,7 +1,8 @@
 // linear and gated_linear.
 #include "backends/cpu/linear.h"
 
-#include "backends/cpu/product.h"
+#include "backends/cpu/tile_product.h"
+#include "backends/cpu/tiles.h"
 
 namespace tendon::cpu {
 namespace {
@@ -66,11 +67,23 @@ constexpr std::int64_t kLibraryWeights = 1 << 18;
 bool library_suits(const Planner& planner, const View& x, const Weight& weight) {
   const Machine& machine = planner.machine();
   const bool narrow = weight.format == Format::bf16;
+  if (narrow && machine.tiles && machine.products == CpuProducts::automatic &&
+      x.width() % kTileDepth == 0) {
+    return false;  // ours are 1.1 to 2 times as fast: docs/performance.md
+  }
   if (machine.products == CpuProducts::own || !x.dense() || x.rows() == 0) return false;
   if (x.dtype() != (narrow ? DType::bf16 : DType::f32)) return false;
   if (narrow && !machine.library_bf16) return false;
   return machine.products == CpuProducts::onednn ||
          (narrow && weight.shape.numel() >= kLibraryWeights);
+}
+
+// Fewer rows are bound by memory with vectors too.
+constexpr std::int64_t kLeastTileRows = 9;
+
+bool takes_tiles(const Planner& planner, const View& x, WeightRef weight) {
+  return x.dtype() == DType::bf16 && x.row_bytes() != 0 && x.rows() >= kLeastTileRows &&
+         tiles_suit(planner, weight, x.width());
 }
 
 }  // namespace
@@ -86,6 +99,14 @@ std::unique_ptr<Step> make_product(Planner& planner, const View& x,
   spec.weight = planner.weights().matrix(weights[0]);
   if (weights[1]) spec.up = planner.weights().matrix(weights[1]);
   spec.epilogue = std::move(epilogue);
+  if (takes_tiles(planner, x, weights[0])) {
+    const TileRows rows{.data = x.data(),
+                        .rows = x.rows(),
+                        .row_bytes = x.row_bytes(),
+                        .pitch = x.rows(),
+                        .columns = x.rows()};
+    return std::make_unique<TileProduct>(planner, rows, std::move(spec));
+  }
   return std::make_unique<Product>(planner, std::move(spec));
 }
 

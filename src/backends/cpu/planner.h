@@ -64,6 +64,7 @@ struct Machine {
   Team* team = nullptr;
   CpuProducts products = CpuProducts::automatic;
   bool library_bf16 = false;  // oneDNN multiplies bf16 here
+  bool tiles = false;         // so do our kernels, in AMX registers
 };
 
 class Planner {

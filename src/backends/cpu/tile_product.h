@@ -1,0 +1,45 @@
+// Products in tile registers that read rows of bf16 where they lie: plain rows, and the windows of
+// a convolution without unfolding them.
+#pragma once
+
+#include "backends/cpu/product.h"
+
+namespace tendon::cpu {
+
+// Segments of rows at one distance. A row's K is `taps` runs at one distance, the lines of a
+// window. Where lines of a picture follow each other, of every `pitch` rows only the first
+// `columns` are rows of the result; the others lie across the end of a line.
+struct TileRows {
+  const std::byte* data = nullptr;
+  std::int64_t segments = 1, segment_bytes = 0;
+  std::int64_t rows = 0, row_bytes = 0;  // of a segment
+  std::int64_t taps = 1, tap_bytes = 0;
+  std::int64_t pitch = 0, columns = 0;
+};
+
+class TileProduct : public Step {
+ public:
+  // Only on a machine with tiles; of spec.rows, .x and .source nothing is used.
+  TileProduct(Planner& planner, const TileRows& x, ProductSpec spec);
+  const char* run(const Worker& worker) noexcept override;
+
+ private:
+  struct Task;
+  void plan_tasks();
+  void compute(const Task& task, const PackedMatrix& w, float* sums) const noexcept;
+  void finish(const Task& task, float* sums, float* up) const noexcept;
+
+  TileRows x_;
+  PackedMatrix w_, up_;
+  Epilogue epilogue_;
+  const Kernels* kernels_;
+  std::int64_t block_rows_ = 0, task_rows_ = 0, task_groups_ = 0;
+  std::int64_t task_sums_ = 0;  // of one matrix
+  Own<float> sums_;
+  Tasks tasks_;
+};
+
+// Whether such a product can take these weights and runs of K.
+bool tiles_suit(const Planner& planner, WeightRef weight, std::int64_t run);
+
+}  // namespace tendon::cpu

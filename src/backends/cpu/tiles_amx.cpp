@@ -1,0 +1,128 @@
+// Two tiles of rows by two of columns: sums in registers 0 to 3, rows in 4 and 5, columns in 6 and
+// 7. A pass loads four tiles for four products.
+#include <immintrin.h>
+
+#include <array>
+
+#include "backends/cpu/tiles.h"
+
+namespace tendon::cpu {
+namespace {
+
+struct alignas(64) Config {
+  std::uint8_t palette = 1, start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {};
+  std::uint8_t rows[16] = {};
+};
+static_assert(sizeof(Config) == 64);
+
+// Rows of the upper tiles; the lower ones have the rest.
+constexpr std::int64_t upper(std::int64_t rows) { return rows > 16 ? (rows + 1) / 2 : rows; }
+
+constexpr Config config_for(std::int64_t rows) {
+  Config c;
+  const auto top = static_cast<std::uint8_t>(upper(rows));
+  const auto bottom = static_cast<std::uint8_t>(rows - top);
+  const std::uint8_t of[8] = {top, top, bottom, bottom, top, bottom, 16, 16};
+  for (int i = 0; i < 8; ++i) {
+    c.rows[i] = of[i];
+    c.row_bytes[i] = of[i] > 0 ? 64 : 0;
+  }
+  return c;
+}
+
+constexpr auto kConfigs = [] {
+  std::array<Config, kTileRows + 1> all{};
+  for (std::int64_t rows = 1; rows <= kTileRows; ++rows) {
+    all[static_cast<std::size_t>(rows)] = config_for(rows);
+  }
+  return all;
+}();
+
+constexpr std::int64_t kPairRow = kTileColumns * 4;             // bytes of b for two of K
+constexpr std::int64_t kPassBytes = kTileDepth / 2 * kPairRow;  // of b
+
+inline void ask_for(const std::byte* next, std::int64_t bytes) {
+  for (std::int64_t at = 0; at < bytes; at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T1);
+  }
+}
+
+void multiply_both(const TileBlock& t, std::int64_t top) {
+  const auto c_row = static_cast<long>(t.c_row * 4);
+  float* below = t.c + top * t.c_row;
+  if (t.fresh) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, t.c, c_row);
+    _tile_loadd(1, t.c + 16, c_row);
+    _tile_loadd(2, below, c_row);
+    _tile_loadd(3, below + 16, c_row);
+  }
+  const std::byte *a = t.a, *lower = t.a + top * t.a_row, *b = t.b, *next = t.next;
+  for (std::int64_t k = 0; k < t.k; k += kTileDepth, next += t.next_bytes) {
+    ask_for(next, t.next_bytes);
+    _tile_loadd(6, b, kPairRow);
+    _tile_loadd(4, a, t.a_row);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, b + 64, kPairRow);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, lower, t.a_row);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    a += 2 * kTileDepth, lower += 2 * kTileDepth, b += kPassBytes;
+  }
+  _tile_stored(0, t.c, c_row);
+  _tile_stored(1, t.c + 16, c_row);
+  _tile_stored(2, below, c_row);
+  _tile_stored(3, below + 16, c_row);
+}
+
+void multiply_upper(const TileBlock& t) {
+  const auto c_row = static_cast<long>(t.c_row * 4);
+  if (t.fresh) {
+    _tile_zero(0);
+    _tile_zero(1);
+  } else {
+    _tile_loadd(0, t.c, c_row);
+    _tile_loadd(1, t.c + 16, c_row);
+  }
+  const std::byte *a = t.a, *b = t.b, *next = t.next;
+  for (std::int64_t k = 0; k < t.k; k += kTileDepth, next += t.next_bytes) {
+    ask_for(next, t.next_bytes);
+    _tile_loadd(4, a, t.a_row);
+    _tile_loadd(6, b, kPairRow);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, b + 64, kPairRow);
+    _tile_dpbf16ps(1, 4, 7);
+    a += 2 * kTileDepth, b += kPassBytes;
+  }
+  _tile_stored(0, t.c, c_row);
+  _tile_stored(1, t.c + 16, c_row);
+}
+
+}  // namespace
+
+Tiles::~Tiles() {
+  if (rows_ > 0) _tile_release();
+}
+
+void Tiles::set_rows(std::int64_t rows) noexcept {
+  if (rows == rows_) return;
+  rows_ = rows;
+  _tile_loadconfig(&kConfigs[static_cast<std::size_t>(rows)]);
+}
+
+void Tiles::multiply(const TileBlock& block) const noexcept {
+  if (rows_ > 16) {
+    multiply_both(block, upper(rows_));
+  } else {
+    multiply_upper(block);
+  }
+}
+
+}  // namespace tendon::cpu
