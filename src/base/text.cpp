@@ -55,6 +55,11 @@ std::optional<std::vector<std::string>> glob_captures(std::string_view pattern,
   return captures;
 }
 
+std::string numbered(std::string_view pattern, std::size_t number) {
+  std::string name(pattern);
+  return name.replace(name.find('#'), 1, std::to_string(number));
+}
+
 std::string printable(std::string_view name) {
   constexpr std::size_t kLimit = 200;
   std::string text;

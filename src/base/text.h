@@ -18,6 +18,9 @@ bool glob_match_any(std::span<const std::string> patterns, std::string_view text
 std::optional<std::vector<std::string>> glob_captures(std::string_view pattern,
                                                       std::string_view text);
 
+// "kv.#.k", 3 -> "kv.3.k".
+std::string numbered(std::string_view pattern, std::size_t number);
+
 // A name from an untrusted file, fit for a message: control characters replaced, at most 200 bytes.
 std::string printable(std::string_view name);
 

@@ -1,11 +1,8 @@
 #include "models/prefix_stack.h"
 
-namespace tendon {
+#include "base/text.h"
 
-std::string numbered(std::string_view pattern, std::size_t number) {
-  std::string name(pattern);
-  return name.replace(name.find('#'), 1, std::to_string(number));
-}
+namespace tendon {
 
 PrefixStack::PrefixStack(Layout layout, const ModelOptions& options)
     : layout_(std::move(layout)), options_(options), rows_(layout_.rows, options) {}
@@ -38,9 +35,8 @@ nn::Rotation PrefixStack::rotation(Trace& trace, Value positions) const {
   return {trace.buffer(cos_), trace.buffer(sin_), positions};
 }
 
-std::size_t PrefixStack::record(Program& program, const PrefixKey& key, const Stage& stage) const {
+void PrefixStack::record(Trace& t, const PrefixKey& key, const Stage& stage) const {
   constexpr auto kPacked = Trace::TapRows::packed_prefix;
-  Trace t("prefix." + std::to_string(key.cameras) + "." + std::to_string(key.tokens), program);
   const nn::Recorder r(t, options_.working, "prefix.");
   Value x = rows_.record(r, key, stage.table, stage.scale);  // [B, P, D]
   const Value positions = rows_.positions(t, key);
@@ -56,8 +52,6 @@ std::size_t PrefixStack::record(Program& program, const PrefixKey& key, const St
     t.tap(numbered(stage.values, i), kv.v, kPacked);
     if (x) t.tap(numbered(stage.layer, i), x, kPacked);
   }
-  program.traces.push_back(std::move(t));
-  return program.traces.size() - 1;
 }
 
 }  // namespace tendon

@@ -31,13 +31,13 @@ class PrefixStack {
     float scale = 1.0f;  // of token embeddings
     const char *embeddings, *keys, *values, *layer;
   };
-  // The number of the trace for `key`.
-  std::size_t record(Program& program, const PrefixKey& key, const Stage& stage) const;
+  void record(Trace& t, const PrefixKey& key, const Stage& stage) const;
 
   // For an expert that attends to the prefix.
   ops::Attention::Keys keys(Trace& trace, std::size_t layer, const PrefixKey& key) const;
   nn::Rotation rotation(Trace& trace, Value positions) const;
 
+  DType key_type() const { return layout_.key_type; }
   PrefixRows& rows() { return rows_; }
   const PrefixRows& rows() const { return rows_; }
 
@@ -50,8 +50,5 @@ class PrefixStack {
   std::vector<BufferRef> k_, v_;  // a layer: [B, P, Hk, Dh]
   BufferRef cos_, sin_;           // f32 [positions, Dh / 2]
 };
-
-// "kv.#.k", 3 -> "kv.3.k".
-std::string numbered(std::string_view pattern, std::size_t number);
 
 }  // namespace tendon

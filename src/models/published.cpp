@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace tendon {
 
@@ -40,10 +41,17 @@ const Shape& CheckpointShapes::of(const std::string& name) const {
   return tensor->shape;
 }
 
-std::int64_t CheckpointShapes::count(const std::string& start, const std::string& end) const {
+std::int64_t CheckpointShapes::count(const std::string& pattern) const {
   std::int64_t n = 0;
-  while (has(start + std::to_string(n) + end)) ++n;
+  while (has(numbered(pattern, static_cast<std::size_t>(n)))) ++n;
   return n;
+}
+
+void CheckpointShapes::read(std::span<const Dimension> all) const {
+  for (const Dimension& d : all) {
+    if (d.tensor.empty()) continue;
+    *d.value = d.tensor.find('#') == std::string::npos ? of(d.tensor)[d.axis] : count(d.tensor);
+  }
 }
 
 }  // namespace tendon

@@ -9,16 +9,20 @@
 #include <string>
 #include <vector>
 
-#include "weights/checkpoint.h"
+#include "models/model.h"
+#include "weights/scope.h"
 
 namespace tendon {
 
-// One dimension of a family's config struct: its name in JSON, and another name that recordings and
-// config files use for it.
+// One dimension of a family's config struct: its name in JSON, the tensor's extent that shows it
+// (or how many tensors there are, numbered by a # in the name), and another name that recordings
+// and config files use for it.
 struct Dimension {
   const char* name;
   std::int64_t* value;
   const char* other = nullptr;
+  std::string tensor = {};
+  int axis = 0;
 };
 nlohmann::json dims_json(std::span<const Dimension> all);
 // What `dims` has under either name; the rest stays.
@@ -37,8 +41,10 @@ class CheckpointShapes {
   // Throws Error where there is no such tensor.
   const Shape& of(const std::string& name) const;
   bool has(const std::string& name) const { return checkpoint_.has(before_ + name); }
-  // How many of the names `start` + number + `end` are there, from 0 on.
-  std::int64_t count(const std::string& start, const std::string& end) const;
+  // How many of the names that `pattern` makes with a number for its # are there, from 0 on.
+  std::int64_t count(const std::string& pattern) const;
+  // Every dimension that a tensor shows.
+  void read(std::span<const Dimension> all) const;
 
  private:
   const Checkpoint& checkpoint_;
@@ -69,5 +75,16 @@ class TensorList {
   std::string part_;
   std::vector<TensorSpec> all_;
 };
+
+// The published tensors of a family whose bind(options, binder, program) asks for each of them.
+template <class F>
+std::vector<TensorSpec> asked_tensors(DType stored, F bind) {
+  Binder binder(stored);
+  Program program;
+  ModelOptions options{.working = DType::f32};
+  options.savings.trim_last_layer = false;
+  bind(options, binder, program);
+  return binder.listed();
+}
 
 }  // namespace tendon

@@ -1,5 +1,7 @@
 #include "models/recorded.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 
 namespace tendon {
@@ -8,6 +10,24 @@ const RecordedInput& recorded_input(const RecordedInputs& inputs, std::string_vi
   const auto it = inputs.find(name);
   require(it != inputs.end(), "recording: the input {} is missing", name);
   return it->second;
+}
+
+std::span<const float> recorded_row(const RecordedInput& input, std::size_t b) {
+  const auto width = static_cast<std::size_t>(input.shape[1]);
+  return std::span<const float>(input.values).subspan(b * width, width);
+}
+
+std::vector<float> interleaved(const RecordedInput& planes, std::size_t number) {
+  const auto plane = static_cast<std::size_t>(planes.shape[-1] * planes.shape[-2]);
+  std::vector<float> pixels(plane * 3);
+  const float* from = planes.values.data() + number * plane * 3;
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = from[i % 3 * plane + i / 3];
+  return pixels;
+}
+
+void add_noise(const nlohmann::json& record, const RecordedInputs& inputs, RecordedCall& call) {
+  call.input.noise = recorded_input(inputs, "noise").values;
+  call.input.steps = record.at("steps").get<int>();
 }
 
 void add_sample(RecordedSample from, RecordedCall& call) {

@@ -12,6 +12,12 @@ namespace tendon {
 // Throws Error that names the input where the recording has none.
 const RecordedInput& recorded_input(const RecordedInputs& inputs, std::string_view name);
 
+// Row `b` of an input [B, width].
+std::span<const float> recorded_row(const RecordedInput& input, std::size_t b);
+
+// Picture `number` of [B, 3, Y, X] or [3, Y, X] with the channel last.
+std::vector<float> interleaved(const RecordedInput& planes, std::size_t number = 0);
+
 // A sample of an [images | text] prefix as recorded: pictures by slot, empty where absent, and
 // tokens with their mask, padded to the capacity.
 struct RecordedSample {
@@ -21,5 +27,8 @@ struct RecordedSample {
 };
 // Appends the sample to `call`, whose spans point into what it keeps and into `state`.
 void add_sample(RecordedSample sample, RecordedCall& call);
+
+// The noise and the number of steps of any family's recording.
+void add_noise(const nlohmann::json& record, const RecordedInputs& inputs, RecordedCall& call);
 
 }  // namespace tendon

@@ -70,7 +70,13 @@ DecoderLayer Bind::decoder_layer(const Scope& at, const HeadShape& shape, std::i
   const Scope attention = at.at("self_attn");
   DecoderLayer layer;
   layer.qkv = qkv(attention, "_proj", shape, qkv_biases);
-  if (shape.heads == 0) return layer;
+  if (shape.heads == 0) {
+    for (const char* rest :
+         {"self_attn.q_proj.*", "self_attn.o_proj.*", "post_attention_layernorm.*", "mlp.*"}) {
+      at.ignore(rest);
+    }
+    return layer;
+  }
   layer.out = product(attention, "o_proj", {shape.width, shape.heads * shape.head_dim});
   layer.mlp = gated_mlp(at.at("mlp"), {mlp, shape.width}, Biases::none);
   return layer;

@@ -16,12 +16,14 @@ Value decoder_layer(const Recorder& r, Value x, const DecoderLayer& layer, const
                      {.gate = call.gates[1], .residual = x});
 }
 
-Value mix_time(const Recorder& r, Value u, Value time_row, const TimeMixer& w,
+Value mix_time(const Recorder& r, Value u, const RowTable& time, const TimeMixer& w,
                const LinearOptions& out) {
   Trace& t = r.trace();
+  const Value row = t.make(DType::f32, {1, 1, t.shape(time.table)[1]});
+  t.add(ops::GatherRows{.x = time.table, .index = time.rows, .out = row}, r.name("mix_time"));
   const Value mixed = r.linear("mix_action", u, w.action);
   const Value sum = t.make(t.dtype(mixed), t.shape(u)), hidden = t.make(t.dtype(mixed), t.shape(u));
-  t.add(ops::Add{.a = mixed, .b = time_row, .out = sum}, r.name("mix_add"));
+  t.add(ops::Add{.a = mixed, .b = row, .out = sum}, r.name("mix_add"));
   t.add(ops::Activation{.x = sum, .act = Act::silu, .out = hidden}, r.name("mix_silu"));
   return r.linear("mix_out", hidden, w.out, out);
 }

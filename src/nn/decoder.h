@@ -35,8 +35,8 @@ Value decoder_layer(const Recorder& r, Value x, const DecoderLayer& layer, const
 struct TimeMixer {
   Linear action, time, out;
 };
-// out(silu(action(u) + time_row)); u [B, H, D], time_row [1, 1, D].
-Value mix_time(const Recorder& r, Value u, Value time_row, const TimeMixer& w,
+// out(silu(action(u) + time)); u [B, H, D], `time` a row of a table f32 [R, D].
+Value mix_time(const Recorder& r, Value u, const RowTable& time, const TimeMixer& w,
                const LinearOptions& out);
 
 }  // namespace tendon::nn

@@ -1,5 +1,7 @@
 #include "nn/recorder.h"
 
+#include "base/text.h"
+
 namespace tendon::nn {
 
 Value Recorder::linear(std::string_view op, Value x, const Linear& w,
@@ -74,6 +76,22 @@ Value Recorder::attention(std::string_view op, Value q,
                             .out = out},
              name(op));
   return trace_.merge_last(out);
+}
+
+Value Recorder::cast(std::string_view op, Value x) const {
+  const Value out = trace_.make(working_, trace_.shape(x));
+  trace_.add(ops::Copy{.x = x, .out = out}, name(op));
+  return out;
+}
+
+void Recorder::linear_columns(std::string_view op, Value x, std::span<const Linear> weights,
+                              Value table) const {
+  std::int64_t column = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::int64_t width = trace_.program().weight(weights[i].weight).shape[0];
+    linear(numbered(op, i), x, weights[i], {.into = trace_.columns(table, column, width)});
+    column += width;
+  }
 }
 
 Value Recorder::gated_mlp(Value x, const GatedMlp& w, const LinearOptions& o) const {

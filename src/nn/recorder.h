@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,6 +88,11 @@ class Recorder {
   // [B, S, H * Dh]
   Value attention(std::string_view op, Value q, const std::array<ops::Attention::Keys, 2>& keys,
                   const AttentionOptions& o) const;
+  // x in the working type.
+  Value cast(std::string_view op, Value x) const;
+  // Each product of x to columns of its own in `table`, side by side. `op` has a # for the number.
+  void linear_columns(std::string_view op, Value x, std::span<const Linear> weights,
+                      Value table) const;
   // down(act(gate(x)) * up(x)) with the options of the last product.
   Value gated_mlp(Value x, const GatedMlp& w, const LinearOptions& o = {}) const;
 

@@ -40,7 +40,11 @@ void append(std::string& text, std::string_view what, const std::vector<std::str
 Scope Binder::root() { return {*this, ""}; }
 
 const CheckpointTensor* Binder::take(const std::string& name, const Shape& shape) {
-  const CheckpointTensor* t = checkpoint_.find(name);
+  if (!checkpoint_) {
+    if (used_.insert(name).second) listed_.push_back({name, stored_, shape, {}});
+    return nullptr;
+  }
+  const CheckpointTensor* t = checkpoint_->find(name);
   if (!t) {
     missing_.push_back(name);
     return nullptr;
@@ -60,7 +64,7 @@ const CheckpointTensor* Binder::take(const std::string& name, const Shape& shape
 
 std::vector<std::string> Binder::unused() const {
   std::vector<std::string> names;
-  for (const auto& t : checkpoint_.tensors()) {
+  for (const auto& t : checkpoint_->tensors()) {
     if (!t->hidden && !used_.count(t->name)) names.push_back(t->name);
   }
   std::sort(names.begin(), names.end());
@@ -69,7 +73,9 @@ std::vector<std::string> Binder::unused() const {
 
 void Binder::finish(std::span<const std::string> ignored) {
   std::vector<std::string> left_over = unused();
-  std::erase_if(left_over, [&](const std::string& name) { return glob_match_any(ignored, name); });
+  std::erase_if(left_over, [&](const std::string& name) {
+    return glob_match_any(ignored, name) || glob_match_any(ignored_, name);
+  });
   std::string text;
   append(text, "missing", missing_);
   append(text, "of another shape", misshapen_);
@@ -78,7 +84,7 @@ void Binder::finish(std::span<const std::string> ignored) {
   require(text.empty(),
           "{}: these tensors do not fit the model: {}; pass the checkpoint and the "
           "dimensions that belong together",
-          checkpoint_.origin(), text);
+          checkpoint_->origin(), text);
   check_tables();
 }
 
@@ -103,7 +109,19 @@ Scope Scope::at(std::string_view name, std::int64_t index) const {
   return at(fmt::format("{}.{}", name, index));
 }
 
-bool Scope::has(std::string_view name) const { return binder_->checkpoint_.has(full(name)); }
+bool Scope::has(std::string_view name) const {
+  return binder_->checkpoint_ && binder_->checkpoint_->has(full(name));
+}
+
+void Scope::ignore(std::string_view glob) const { binder_->ignored_.push_back(full(glob)); }
+
+void Scope::unread(std::string_view name, const Shape& shape) const {
+  if (binder_->checkpoint_) {
+    ignore(name);
+  } else {
+    binder_->take(full(name), shape);
+  }
+}
 
 Weight Scope::tensor(std::string_view name, const Shape& shape, Format format) const {
   return view(name, TensorView(shape), shape, format);
@@ -121,7 +139,7 @@ Weight Scope::matrix(std::string_view name, std::int64_t rows, std::int64_t colu
 Weight Scope::table(std::string_view name, std::int64_t rows, std::int64_t width,
                     Format format) const {
   Weight w = matrix(name, rows, width, format);
-  if (w.raw) binder_->tables_.push_back(binder_->checkpoint_.find(full(name)));
+  if (w.raw) binder_->tables_.push_back(binder_->checkpoint_->find(full(name)));
   return w;
 }
 

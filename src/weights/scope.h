@@ -22,7 +22,9 @@ class Scope;
 // A missing or misshapen tensor is noted, not thrown, so that finish() can list them all at once.
 class Binder {
  public:
-  explicit Binder(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit Binder(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
+  // Of no checkpoint: what is asked for makes the list of what one holds, in the type `stored`.
+  explicit Binder(DType stored) : stored_(stored) {}
   Binder(const Binder&) = delete;
   Binder& operator=(const Binder&) = delete;
 
@@ -31,10 +33,12 @@ class Binder {
   // After everything was asked for, before anything else reads a Weight: throws one Error with
   // every name that is missing, has another shape or type, or is left over and matches none of the
   // globs `ignored`. Then reads the tables through once and throws Error on NaN or infinity.
-  void finish(std::span<const std::string> ignored);
+  void finish(std::span<const std::string> ignored = {});
 
   // Names never asked for, sorted.
   std::vector<std::string> unused() const;
+  // All that was asked for of no checkpoint, in order, each name once.
+  std::vector<TensorSpec> listed() const { return listed_; }
 
  private:
   friend class Scope;
@@ -42,8 +46,11 @@ class Binder {
   const CheckpointTensor* take(const std::string& name, const Shape& shape);
   void check_tables() const;
 
-  const Checkpoint& checkpoint_;
+  const Checkpoint* checkpoint_ = nullptr;
+  DType stored_ = DType::f32;
+  std::vector<TensorSpec> listed_;
   std::set<std::string> used_;
+  std::vector<std::string> ignored_;
   std::vector<std::string> missing_, misshapen_, mistyped_;
   std::vector<const CheckpointTensor*> tables_;
 };
@@ -56,6 +63,10 @@ class Scope {
   Scope at(std::string_view name, std::int64_t index) const;
 
   bool has(std::string_view name) const;
+  // A tensor of the published layout that is never read, and may be missing; all that a glob
+  // matches and that is not asked for.
+  void unread(std::string_view name, const Shape& shape) const;
+  void ignore(std::string_view glob) const;
   const std::string& prefix() const { return prefix_; }
   std::string full(std::string_view name) const { return prefix_ + std::string(name); }
 

@@ -42,6 +42,32 @@ void define(Checkpoint& checkpoint, const StackedLeaf& leaf, const std::string& 
 
 }  // namespace
 
+void LeafList::add(const std::string& leaf, const std::string& to, How how) {
+  const bool stacked = to_.find('#') != std::string::npos;
+  leaves_.push_back(
+      {from_ + leaf, to_ + to, std::move(how.select), std::move(how.order), how.rows, stacked});
+}
+
+void LeafList::dense(const std::string& leaf, const std::string& to) {
+  matrix(leaf + "/kernel", to + ".weight");
+  vector(leaf + "/bias", to + ".bias");
+}
+
+void LeafList::layer_norm(const std::string& leaf, const std::string& to) {
+  vector(leaf + "/scale", to + ".weight");
+  vector(leaf + "/bias", to + ".bias");
+}
+
+void LeafList::to_heads(const std::string& leaf, const std::string& to) {
+  add(leaf + "/kernel", to + ".weight", {{}, {1, 2, 0}, 2});
+  add(leaf + "/bias", to + ".bias", {{}, {0, 1}, 0});
+}
+
+void LeafList::from_heads(const std::string& leaf, const std::string& to) {
+  add(leaf + "/kernel", to + ".weight", {{}, {2, 0, 1}, 1});
+  vector(leaf + "/bias", to + ".bias");
+}
+
 std::string leaf_name(std::string_view stored) {
   std::string leaf(stored);
   std::replace(leaf.begin(), leaf.end(), '.', '/');

@@ -22,6 +22,33 @@ struct StackedLeaf {
   bool stacked = true;
 };
 
+// Collects leaves as the modules of Flax name them. Matrices there are [inputs, outputs].
+class LeafList {
+ public:
+  // Below both names: layers where `to` has a #, else single tensors.
+  LeafList(std::vector<StackedLeaf>& leaves, std::string from, std::string to)
+      : leaves_(leaves), from_(std::move(from)), to_(std::move(to)) {}
+
+  struct How {
+    std::vector<std::int64_t> select = {};
+    std::vector<int> order = {0};
+    int rows = 0;  // see StackedLeaf::row_dimensions
+  };
+  void add(const std::string& leaf, const std::string& to, How how);
+  void vector(const std::string& leaf, const std::string& to) { add(leaf, to, {}); }
+  void matrix(const std::string& leaf, const std::string& to) { add(leaf, to, {{}, {1, 0}, 1}); }
+  // LEAF/kernel and LEAF/bias; LEAF/scale and, for layer norms, LEAF/bias.
+  void dense(const std::string& leaf, const std::string& to);
+  void layer_norm(const std::string& leaf, const std::string& to);
+  // A dense layer to heads [inputs, heads, width]; back from them [heads, width, outputs].
+  void to_heads(const std::string& leaf, const std::string& to);
+  void from_heads(const std::string& leaf, const std::string& to);
+
+ private:
+  std::vector<StackedLeaf>& leaves_;
+  std::string from_, to_;
+};
+
 // Brings leaf names to one spelling ("llm/embedder/input_embedding"): parts joined by slashes or
 // dots, an optional "params" before and an optional "value" after them.
 std::string leaf_name(std::string_view stored);

@@ -63,7 +63,7 @@ json dims_of(const Checkpoint& c, const json& known) {
   d.video.ffn = video_ffn[0], d.video.width = video_ffn[1];
   d.action.ffn = shapes.of(action + "blocks.0.ffn.0.weight")[0];
   d.sinusoid = shapes.of(video + "time_embedding.0.weight")[1];
-  d.layers = shapes.count(action + "blocks.", ".modulation");
+  d.layers = shapes.count(action + "blocks.#.modulation");
   d.head_dim = known.value("head_dim", std::int64_t{128});
   d.heads = shapes.of(action + "blocks.0.self_attn.q.weight")[0] / d.head_dim;
   d.vae_width = shapes.of("vae:encoder.conv1.weight")[0];

@@ -17,16 +17,10 @@ const RecordedInput* find(const RecordedInputs& inputs, std::string_view name) {
 
 // [Y, X, 3] in [-1, 1], from planes of such numbers or from interleaved bytes.
 std::vector<float> picture(const RecordedInput& image) {
+  if (image.shape[0] == 3) return interleaved(image);
   std::vector<float> pixels(image.values.size());
-  if (image.shape[0] != 3) {
-    for (std::size_t i = 0; i < pixels.size(); ++i) {
-      pixels[i] = image.values[i] * (2.0f / 255.0f) - 1.0f;
-    }
-    return pixels;
-  }
-  const std::size_t plane = pixels.size() / 3;
   for (std::size_t i = 0; i < pixels.size(); ++i) {
-    pixels[i] = image.values[i % 3 * plane + i / 3];
+    pixels[i] = image.values[i] * (2.0f / 255.0f) - 1.0f;
   }
   return pixels;
 }
@@ -82,8 +76,7 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
   call.prefix_rows.push_back(std::move(order));
   if (const RecordedInput* state = find(inputs, "state")) sample.state = state->values;
   call.input.samples.push_back(std::move(sample));
-  call.input.noise = recorded_input(inputs, "noise").values;
-  call.input.steps = record.at("steps").get<int>();
+  add_noise(record, inputs, call);
   call.input.shift = record.value("shift", 0.0);
   if (record.contains("pinned")) {
     call.input.pinned = recorded_input(inputs, "pinned_prefix").values;

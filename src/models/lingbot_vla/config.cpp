@@ -1,9 +1,8 @@
-// Dimensions, tensor names and rules of the family.
+// Dimensions and the family's entry.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "models/lingbot_vla/lingbot_vla.h"
-#include "models/published.h"
+#include "models/lingbot_vla/model.h"
 
 namespace tendon::lingbot_vla {
 
@@ -12,33 +11,31 @@ using nlohmann::json;
 namespace {
 
 std::vector<Dimension> dimensions_of(Config& c) {
+  const std::string patch = names::kVisual + ".patch_embed.proj.weight";
+  const std::string gate = names::kPrefix + ".layers.0.mlp.gate_proj.weight";
+  const std::string expert_gate = names::kExpert + ".layers.0.mlp.gate_proj.weight";
   return {{"image", &c.image},
-          {"patch", &c.patch},
+          {"patch", &c.patch, {}, patch, 3},
           {"window", &c.window},
-          {"v_width", &c.v_width},
+          {"v_width", &c.v_width, {}, patch, 0},
           {"v_heads", &c.v_heads},
-          {"v_depth", &c.v_depth},
-          {"v_mlp", &c.v_mlp},
-          {"width", &c.width},
-          {"mlp", &c.mlp},
-          {"layers", &c.layers},
+          {"v_depth", &c.v_depth, {}, names::kVisual + ".blocks.#.norm1.weight"},
+          {"v_mlp", &c.v_mlp, {}, names::kVisual + ".blocks.0.mlp.gate_proj.weight", 0},
+          {"width", &c.width, {}, gate, 1},
+          {"mlp", &c.mlp, {}, gate, 0},
+          {"layers", &c.layers, {}, names::kPrefix + ".layers.#.self_attn.k_proj.weight"},
           {"heads", &c.heads},
           {"kv_heads", &c.kv_heads},
           {"head_dim", &c.head_dim},
-          {"vocab", &c.vocab},
-          {"e_width", &c.e_width},
-          {"e_mlp", &c.e_mlp},
-          {"action_dim", &c.action_dim},
-          {"state_dim", &c.state_dim},
+          {"vocab", &c.vocab, {}, names::kPrefix + ".embed_tokens.weight", 0},
+          {"e_width", &c.e_width, {}, expert_gate, 1},
+          {"e_mlp", &c.e_mlp, {}, expert_gate, 0},
+          {"action_dim", &c.action_dim, {}, "model.action_in_proj.weight", 1},
+          {"state_dim", &c.state_dim, {}, "model.state_proj.weight", 1},
           {"chunk", &c.chunk},
           {"lmax", &c.lmax},
           {"cameras", &c.cameras}};
 }
-
-const std::string kStack = "model.qwenvl_with_expert.";
-const std::string kVisual = kStack + "qwenvl.visual.";
-const std::string kPrefix = kStack + "qwenvl.model.";
-const std::string kExpert = kStack + "qwen_expert.model.";
 
 json to_json(Config c) {
   json dims = dims_json(dimensions_of(c));
@@ -59,18 +56,7 @@ json mini_dims() {
 json dims_of(const Checkpoint& checkpoint, const json& known) {
   Config d;
   const CheckpointShapes shapes(checkpoint, "this is no LingBot-VLA checkpoint");
-  const Shape& patch = shapes.of(kVisual + "patch_embed.proj.weight");
-  d.v_width = patch[0], d.patch = patch[3];
-  d.v_depth = shapes.count(kVisual + "blocks.", ".norm1.weight");
-  d.v_mlp = shapes.of(kVisual + "blocks.0.mlp.gate_proj.weight")[0];
-  d.layers = shapes.count(kPrefix + "layers.", ".self_attn.k_proj.weight");
-  const Shape& gate = shapes.of(kPrefix + "layers.0.mlp.gate_proj.weight");
-  d.mlp = gate[0], d.width = gate[1];
-  const Shape& expert = shapes.of(kExpert + "layers.0.mlp.gate_proj.weight");
-  d.e_mlp = expert[0], d.e_width = expert[1];
-  d.vocab = shapes.of(kPrefix + "embed_tokens.weight")[0];
-  d.action_dim = shapes.of("model.action_in_proj.weight")[1];
-  d.state_dim = shapes.of("model.state_proj.weight")[1];
+  shapes.read(dimensions_of(d));
   json dims = to_json(d);
   const bool published = d.v_width == 1280 && d.width == 2048;
   for (const char* key : {"v_heads", "v_full", "window", "head_dim"}) {
@@ -78,76 +64,13 @@ json dims_of(const Checkpoint& checkpoint, const json& known) {
     if (known.contains(key)) dims[key] = known[key];
   }
   const std::int64_t head = dims["head_dim"];
-  dims["kv_heads"] = shapes.of(kPrefix + "layers.0.self_attn.k_proj.weight")[0] / head;
-  dims["heads"] = shapes.of(kPrefix + "layers.0.self_attn.q_proj.weight")[0] / head;
+  dims["kv_heads"] = shapes.of(names::kPrefix + ".layers.0.self_attn.k_proj.weight")[0] / head;
+  dims["heads"] = shapes.of(names::kPrefix + ".layers.0.self_attn.q_proj.weight")[0] / head;
   dims["image"] = known.at("image_height");
   dims["chunk"] = known.at("horizon");
   dims["lmax"] = known.at("prompt_len");
   dims["cameras"] = known.at("cameras");
   return dims;
-}
-
-void vision_tensors(const Config& c, TensorList& s) {
-  const std::int64_t d = c.v_width;
-  s.add(kVisual + "patch_embed.proj.weight", {d, 3, 2, c.patch, c.patch});
-  for (std::int64_t i = 0; i < c.v_depth; ++i) {
-    const std::string at = kVisual + "blocks." + std::to_string(i) + ".";
-    s.add(at + "norm1.weight", {d});
-    s.add(at + "norm2.weight", {d});
-    s.linear(at + "attn.qkv", 3 * d, d);
-    s.linear(at + "attn.proj", d, d);
-    s.linear(at + "mlp.gate_proj", c.v_mlp, d);
-    s.linear(at + "mlp.up_proj", c.v_mlp, d);
-    s.linear(at + "mlp.down_proj", d, c.v_mlp);
-  }
-  s.add(kVisual + "merger.ln_q.weight", {d});
-  s.linear(kVisual + "merger.mlp.0", 4 * d, 4 * d);
-  s.linear(kVisual + "merger.mlp.2", c.width, 4 * d);
-}
-
-void layer_tensors(const Config& c, const std::string& at, std::int64_t width, std::int64_t mlp,
-                   TensorList& s) {
-  const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  s.add(at + "input_layernorm.weight", {width});
-  s.add(at + "post_attention_layernorm.weight", {width});
-  s.linear(at + "self_attn.q_proj", q, width);
-  s.linear(at + "self_attn.k_proj", kv, width);
-  s.linear(at + "self_attn.v_proj", kv, width);
-  s.add(at + "self_attn.o_proj.weight", {width, q});
-  s.add(at + "mlp.gate_proj.weight", {mlp, width});
-  s.add(at + "mlp.up_proj.weight", {mlp, width});
-  s.add(at + "mlp.down_proj.weight", {width, mlp});
-}
-
-std::vector<TensorSpec> tensors(const json& dims) {
-  const Config c = config_from(dims);
-  const std::int64_t e = c.e_width;
-  TensorList s(DType::f32);
-  s.linear("model.state_proj", e, c.state_dim);
-  s.linear("model.action_in_proj", e, c.action_dim);
-  s.linear("model.action_out_proj", c.action_dim, e);
-  s.linear("model.action_time_mlp_in", e, 2 * e);
-  s.linear("model.action_time_mlp_out", e, e);
-  s.add(kPrefix + "embed_tokens.weight", {c.vocab, c.width});
-  s.add(kPrefix + "norm.weight", {c.width});
-  for (std::int64_t i = 0; i < c.layers; ++i) {
-    layer_tensors(c, kPrefix + "layers." + std::to_string(i) + ".", c.width, c.mlp, s);
-    const std::string at = kExpert + "layers." + std::to_string(i) + ".";
-    layer_tensors(c, at, e, c.e_mlp, s);
-    for (const char* norm : {"input_layernorm.", "post_attention_layernorm."}) {
-      s.linear(at + norm + "gamma", e, e);
-      s.linear(at + norm + "beta", e, e);
-    }
-  }
-  s.add(kExpert + "norm.weight", {e});
-  vision_tensors(c, s);
-  return s.take();
-}
-
-Model::Dimensions model_dimensions(const json& dims) { return dimensions(config_from(dims)); }
-
-std::unique_ptr<Model> make(const json& dims, const ModelOptions& options, Checkpoint& checkpoint) {
-  return make_model(config_from(dims), options, checkpoint);
 }
 
 }  // namespace
@@ -166,40 +89,24 @@ Config config_from(const json& dims) {
   return c;
 }
 
-Model::Dimensions dimensions(const Config& c) {
-  return {.image_height = static_cast<int>(c.image),
-          .image_width = static_cast<int>(c.image),
-          .camera_slots = static_cast<int>(c.cameras),
-          .token_capacity = static_cast<int>(c.lmax),
-          .horizon = static_cast<int>(c.chunk),
-          .action = static_cast<int>(c.action_dim),
-          .state = static_cast<int>(c.state_dim)};
-}
-
 Family lingbot_vla_family() {
   Family f;
   f.name = "lingbot_vla";
   f.summary = "LingBot-VLA: windowed Qwen2.5-VL tower, Qwen2.5 prefix, 768-wide action expert";
-  f.stages = {"vision", "prefix", "denoise"};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
-  f.tensors = tensors, f.make = make, f.recorded_call = recorded_call;
-  f.dimensions = model_dimensions;
+  f.recorded_call = recorded_call;
+  describe_model<LingBotModel, config_from>(f);
   f.usual_contract = "lingbot_vla";
   f.byte_level_tokenizer = true;
-  f.unused = {kPrefix + "norm.weight"};
+  f.unused = {names::kPrefix + ".norm.weight"};
   f.factors = {"*.norm1.weight",
                "*.norm2.weight",
                "*.merger.ln_q.weight",
                "*.input_layernorm.weight",
                "*.post_attention_layernorm.weight",
                "*.model.norm.weight"};
-  f.marks = {kVisual + "patch_embed.proj.weight", "model.action_time_mlp_in.weight"};
-  f.capabilities = {{"steps", "any number up to --max-steps; Euler from t = 1 to 0"},
-                    {"schedule", "bf16 (as deployed: 50 steps are 51, 100 are 94) or exact"},
-                    {"pinned", "clamped: decided rows are clean at the time of each step"},
-                    {"cameras", "any of its slots; absent ones are left out exactly"},
-                    {"context", "not taken: text is embedded with the prefix"},
-                    {"batch", "any; each sample has its own cameras and prompt"}};
+  f.marks = {names::kVisual + ".patch_embed.proj.weight", "model.action_time_mlp_in.weight"};
+  describe_vision_language(f, "bf16 (as deployed: 50 steps are 51, 100 are 94) or exact", kClamped);
   return f;
 }
 

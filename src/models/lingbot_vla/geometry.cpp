@@ -101,8 +101,7 @@ RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& rec
                                          : std::vector<float>());
   }
   add_sample(std::move(sample), call);
-  call.input.noise = recorded_input(inputs, "noise").values;
-  call.input.steps = record.at("steps").get<int>();
+  add_noise(record, inputs, call);
   return call;
 }
 

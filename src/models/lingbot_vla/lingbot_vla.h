@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <vector>
 
 #include "models/family.h"
@@ -25,8 +26,14 @@ struct Config {
   std::int64_t suffix() const { return 1 + chunk; }  // the state, then the actions
 };
 
+// Where the parts of the network stand in the published layout.
+namespace names {
+inline const std::string kStack = "model.qwenvl_with_expert.";
+inline const std::string kVisual = kStack + "qwenvl.visual", kPrefix = kStack + "qwenvl.model",
+                         kExpert = kStack + "qwen_expert.model";
+}  // namespace names
+
 Config config_from(const nlohmann::json& dims);
-Model::Dimensions dimensions(const Config& config);
 
 // For each patch row in window order, its row in raster order; and for each cell in raster order,
 // its place in window order. Windows in raster order, cells in raster order within, 2 x 2 patches
@@ -45,8 +52,6 @@ struct Times {
 };
 Times time_schedule(int steps, DType type, std::span<float> times) noexcept;
 
-std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
-                                  Checkpoint& checkpoint);
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs);
 

@@ -1,144 +1,117 @@
-// The host side of a call: what is written before each stage, and the order of stages.
+// What the model is made of, its buffers and its schedule.
 #include "models/lingbot_vla/model.h"
 
-#include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "base/half.h"
 
 namespace tendon::lingbot_vla {
+namespace {
 
-std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
-                                  Checkpoint& checkpoint) {
-  return std::make_unique<LingBotModel>(config, options, checkpoint);
+// The loop at bf16 times may take more steps than were asked for.
+int table_rows(const ModelOptions& options) {
+  return options.max_steps + options.max_steps / 16 + 2;
 }
 
-LingBotModel::LingBotModel(const Config& config, const ModelOptions& options,
-                           Checkpoint& checkpoint)
-    : config_(config),
-      options_(options),
-      checkpoint_(&checkpoint),
-      // bf16 would lose eight times what the original's own products do; fp16 loses no more.
-      key_type_(options.working == DType::f32 ? DType::f32 : DType::f16),
-      table_rows_(options.max_steps + options.max_steps / 16 + 2),
-      prefix_(
-          {.rows = {.image_rows = config.cells(), .slots = config.cameras, .width = config.width},
-           .layers = config.layers,
-           .kv_heads = config.kv_heads,
-           .head_dim = config.head_dim,
-           .suffix = config.suffix(),
-           .frequencies = nn::rope_frequencies(10000.0f, config.head_dim),
-           .key_type = key_type_},
-          options),
-      denoising_({.horizon = config.chunk,
-                  .action = config.action_dim,
-                  .embedding = config.e_width,
-                  .rows = table_rows_,
-                  .pins = PinRule::clamped,
-                  .more_pins = {}},
-                 options) {
-  require(!options.divided_schedule,
-          "this family's times are not counted by division: its schedule is exact or bf16");
-  const auto batch = static_cast<std::size_t>(options.batch);
-  positions_.resize(batch * static_cast<std::size_t>(config.suffix()));
-  state_values_.resize(batch * static_cast<std::size_t>(config.state_dim));
-  times_.resize(static_cast<std::size_t>(table_rows_));
+// bf16 would lose eight times what the original's own products do; fp16 loses no more.
+DType key_type(const ModelOptions& options) {
+  return options.working == DType::f32 ? DType::f32 : DType::f16;
 }
 
-void LingBotModel::record(Program& program) {
-  weights_ = bind(config_, options_, *checkpoint_, program);
-  add_buffers(program);
-  const int cameras = options_.batch * options_.camera_counts.back();
-  for (int n = 1; n <= cameras; ++n) vision_.push_back(record_vision(program, n));
-  denoising_.record_tables(
-      [&](int first, int count) { return record_time(program, first, count); });
-  state_ = record_state(program);
-  for (int count : options_.camera_counts) {
-    for (int tokens : options_.token_buckets) {
-      const PrefixKey key{count, tokens};
-      prefix_traces_.push_back(record_prefix(program, key));
-      step_.push_back(record_step(program, key, Pins::none));
-      pinned_step_.push_back(record_step(program, key, Pins::clamped));
+// Angles of patch rows in window order: the first half of the slots turns with y, the second with
+// x. `narrow`: frequency, angle, cosine and sine each rounded to bf16, as the deployed module holds
+// them.
+nn::RopeTable vision_table(const Config& c, bool narrow) {
+  const std::int64_t slots = c.v_width / c.v_heads / 4;
+  const auto round = [narrow](float v) { return narrow ? round_bf16(v) : v; };
+  const std::vector<float> frequencies = nn::rope_frequencies(10000.0f, 2 * slots);
+  nn::RopeTable table;
+  for (std::int32_t row : window_order(c)) {
+    for (std::int64_t i = 0; i < 2 * slots; ++i) {
+      const std::int64_t place = i < slots ? row / c.grid() : row % c.grid();
+      const float f = round(frequencies[static_cast<std::size_t>(i % slots)]);
+      const double angle = round(static_cast<float>(place) * f);
+      table.cos.push_back(round(static_cast<float>(std::cos(angle))));
+      table.sin.push_back(round(static_cast<float>(std::sin(angle))));
     }
   }
+  return table;
 }
 
-Model::Dimensions LingBotModel::dimensions() const {
-  Dimensions d = lingbot_vla::dimensions(config_);
-  d.token_capacity = options_.token_buckets.back();
-  return d;
-}
-
-std::vector<Model::StageTrace> LingBotModel::stages(int cameras, int tokens, int steps) const {
-  const std::size_t at = prefix_.rows().index({cameras, tokens});
-  const auto pictures = static_cast<std::size_t>(cameras * options_.batch);
-  std::vector<StageTrace> all;
-  if (pictures > 0) all.push_back({"vision", vision_[pictures - 1], 1});
-  all.push_back({"prefix", prefix_traces_[at], 1});
-  all.push_back({"denoise", state_, 1});
-  all.push_back({"denoise", step_[at], steps});
+// The order of one camera repeated for each, moved on by `rows` every time.
+std::vector<std::int32_t> repeated(const std::vector<std::int32_t>& order, std::int64_t cameras,
+                                   std::int64_t rows) {
+  std::vector<std::int32_t> all;
+  for (std::int64_t i = 0; i < cameras; ++i) {
+    for (std::int32_t v : order) all.push_back(v + static_cast<std::int32_t>(i * rows));
+  }
   return all;
 }
 
-void LingBotModel::schedule(int steps, StageRunner& runner) noexcept {
-  const DType type = options_.bf16_schedule ? DType::bf16 : DType::f32;
+}  // namespace
+
+Model::Dimensions dimensions(const Config& c) {
+  return model_dimensions({c.image, c.cameras, c.lmax, c.chunk, c.action_dim, c.state_dim});
+}
+
+LingBotModel::LingBotModel(const Config& c, const ModelOptions& options, Checkpoint& checkpoint)
+    : VisionLanguageModel({.dimensions = lingbot_vla::dimensions(c),
+                           .image_rows = c.cells(),
+                           .width = c.width,
+                           .layers = c.layers,
+                           .kv_heads = c.kv_heads,
+                           .head_dim = c.head_dim,
+                           .frequencies = nn::rope_frequencies(10000.0f, c.head_dim),
+                           .key_type = key_type(options),
+                           .time_width = c.e_width,
+                           .table_rows = table_rows(options),
+                           .rows = c.suffix(),
+                           .state = Layout::State::alone},
+                          options),
+      config_(c),
+      checkpoint_(&checkpoint),
+      times_(static_cast<std::size_t>(table_rows(options))) {
+  require(!options.divided_schedule,
+          "this family's times are not counted by division: its schedule is exact or bf16");
+}
+
+void LingBotModel::bind(Program& program) {
+  Binder binder(*checkpoint_);
+  weights_ = lingbot_vla::bind(config_, options(), binder, program);
+  binder.finish();
+  add_vision_tables(program);
+  const Config& c = config_;
+  const std::int64_t rows = table_rows(options());
+  suffix_ = program.add({"suffix", options().working, {options().batch, c.suffix(), c.e_width}});
+  conditions_ = program.add({"conditions", DType::f32, {rows, c.layers * 4 * c.e_width}});
+  mixed_time_ = program.add({"mixed_time", DType::f32, {rows, c.e_width}});
+}
+
+void LingBotModel::add_vision_tables(Program& program) {
+  const Config& c = config_;
+  const std::int64_t cameras = options().batch * options().camera_counts.back(), n = c.patches();
+  window_order_ = program.constant("window_order", DType::i32, {cameras * n},
+                                   repeated(window_order(c), cameras, n));
+  raster_order_ = program.constant("raster_order", DType::i32, {cameras * c.cells()},
+                                   repeated(raster_order(c), cameras, c.cells()));
+  vision_positions_ = program.constant("vision_positions", DType::i32, {cameras * n},
+                                       repeated(nn::counting(n), cameras, 0));
+  const nn::RopeTable vision = vision_table(c, options().bf16_rope);
+  const std::int64_t half = c.v_width / c.v_heads / 2;
+  vision_cos_ = program.constant("vision_cos", DType::f32, {n, half}, vision.cos);
+  vision_sin_ = program.constant("vision_sin", DType::f32, {n, half}, vision.sin);
+}
+
+int LingBotModel::fill_schedule(int steps) noexcept {
+  const DType type = options().bf16_schedule ? DType::bf16 : DType::f32;
   const Times schedule = time_schedule(steps, type, times_);
   for (std::size_t i = 0; i < static_cast<std::size_t>(schedule.count); ++i) {
     const Denoising::Row row = denoising_.row(i);
     row.time = times_[i], row.delta = schedule.delta;
     time_embedding(times_[i], row.embedding);
   }
-  denoising_.write_tables(schedule.count, runner);
-  evaluations_ = schedule.count;
-  scheduled_steps_ = runner.status().ok() ? steps : 0;
-}
-
-Status LingBotModel::prepare(int steps, StageRunner& runner) noexcept {
-  runner.begin();
-  if (steps < 1 || steps > options_.max_steps) return Status("steps are outside [1, max_steps]");
-  schedule(steps, runner);
-  return runner.status();
-}
-
-void LingBotModel::write_vision(const ModelInput& input, StageRunner& runner) noexcept {
-  const auto pixels = static_cast<std::size_t>(config_.image * config_.image * 3);
-  const std::size_t count = write_images(input, buffers_.images, pixels, runner);
-  if (count > 0) runner.run("vision", vision_[count - 1]);
-}
-
-// The suffix continues each sample's valid rows: the state, then the actions.
-void LingBotModel::write_suffix(const ModelInput& input, StageRunner& runner) noexcept {
-  const std::span<const std::int32_t> valid = prefix_.rows().valid();
-  const auto rows = static_cast<std::size_t>(config_.suffix());
-  const auto width = static_cast<std::size_t>(config_.state_dim);
-  for (std::size_t b = 0; b < valid.size(); ++b) {
-    for (std::size_t i = 0; i < rows; ++i) {
-      positions_[b * rows + i] = valid[b] + static_cast<std::int32_t>(i);
-    }
-    std::copy_n(input.samples[b].state.begin(), width,
-                state_values_.begin() + static_cast<std::ptrdiff_t>(b * width));
-  }
-  runner.write<std::int32_t>(buffers_.positions, positions_);
-  runner.write<float>(buffers_.state, state_values_);
-  runner.run("denoise", state_);
-}
-
-Status LingBotModel::run(const ModelInput& input, StageRunner& runner,
-                         std::span<float> chunk) noexcept {
-  runner.begin();
-  PrefixKey key;
-  if (const Status status = prefix_.rows().fit(input, key); !status.ok()) return status;
-  if (const Status status = denoising_.check(input); !status.ok()) return status;
-  if (scheduled_steps_ != input.steps) schedule(input.steps, runner);
-  write_vision(input, runner);
-  prefix_.rows().write(input, key, runner);
-  const std::size_t at = prefix_.rows().index(key);
-  runner.run("prefix", prefix_traces_[at]);
-  write_suffix(input, runner);
-  if (!input.pinned.empty()) denoising_.write_pins(input, evaluations_, {}, runner);
-  const std::size_t step = input.pinned.empty() ? step_[at] : pinned_step_[at];
-  denoising_.run(input, {step, evaluations_}, runner, [&] { schedule(input.steps, runner); });
-  denoising_.read(input, runner, chunk);
-  return runner.status();
+  return schedule.count;
 }
 
 }  // namespace tendon::lingbot_vla

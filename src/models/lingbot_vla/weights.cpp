@@ -10,13 +10,10 @@ using Biases = nn::Bind::Biases;
 class Bind : public nn::Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, const Scope& root, Program& program)
-      : nn::Bind(program, options.working),
-        c_(config),
-        root_(root.at("model")),
-        stack_(root_.at("qwenvl_with_expert")) {}
+      : nn::Bind(program, options.working), c_(config), root_(root) {}
 
   void vision(Weights& w) const {
-    const Scope at = stack_.at("qwenvl.visual");
+    const Scope at = root_.at(names::kVisual);
     const std::int64_t d = c_.v_width, p = c_.patch, head = d / c_.v_heads;
     // Both temporal slices see the same frame: their sum, and the channel last.
     w.patch.weight = add(at.view("patch_embed.proj.weight",
@@ -40,16 +37,17 @@ class Bind : public nn::Bind {
   }
 
   void prefix(bool trimmed, Weights& w) const {
-    const Scope at = stack_.at("qwenvl.model");
+    const Scope at = root_.at(names::kPrefix);
     w.tokens = add(at.table("embed_tokens.weight", c_.vocab, c_.width, body()));
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       const bool last = trimmed && i + 1 == c_.layers;
       w.prefix.push_back(layer(at.at("layers", i), c_.width, c_.mlp, last ? 0 : c_.heads));
     }
+    at.unread("norm.weight", {c_.width});
   }
 
   void expert(Weights& w) const {
-    const Scope at = stack_.at("qwen_expert.model");
+    const Scope at = root_.at(names::kExpert);
     const std::int64_t e = c_.e_width;
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       const Scope here = at.at("layers", i);
@@ -60,10 +58,11 @@ class Bind : public nn::Bind {
       }
     }
     w.expert_final = norm(at, "norm", e);
-    w.state = linear(root_, "state_proj", {e, c_.state_dim});
-    w.action_in = linear(root_, "action_in_proj", {e, c_.action_dim});
-    w.action_out = linear(root_, "action_out_proj", {c_.action_dim, e});
-    w.mix = mixer(root_, "action_time_mlp_", e, body());
+    const Scope model = root_.at("model");
+    w.state = linear(model, "state_proj", {e, c_.state_dim});
+    w.action_in = linear(model, "action_in_proj", {e, c_.action_dim});
+    w.action_out = linear(model, "action_out_proj", {c_.action_dim, e});
+    w.mix = mixer(model, "action_time_mlp_", e, body());
   }
 
  private:
@@ -77,27 +76,17 @@ class Bind : public nn::Bind {
   }
 
   const Config& c_;
-  Scope root_, stack_;
+  Scope root_;
 };
-
-std::vector<std::string> unread(const Config& c) {
-  const std::string prefix = "model.qwenvl_with_expert.qwenvl.model.";
-  const std::string last = prefix + "layers." + std::to_string(c.layers - 1) + ".";
-  return {prefix + "norm.weight", last + "self_attn.q_proj.*", last + "self_attn.o_proj.weight",
-          last + "post_attention_layernorm.weight", last + "mlp.*"};
-}
 
 }  // namespace
 
-Weights bind(const Config& config, const ModelOptions& options, Checkpoint& checkpoint,
-             Program& program) {
-  Binder binder(checkpoint);
+Weights bind(const Config& config, const ModelOptions& options, Binder& binder, Program& program) {
   Weights w;
   const Bind bind(config, options, binder.root(), program);
   bind.vision(w);
   bind.prefix(trims_last_layer(options, program), w);
   bind.expert(w);
-  binder.finish(unread(config));
   return w;
 }
 

@@ -1,4 +1,3 @@
-#include "models/pi05/jax_layout.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -1,7 +1,10 @@
-// Tensor names of the published layout.
+// Tensor names of the published layout, and those of the original JAX checkpoints' tree saved as
+// safetensors, which stacks layers and transposes matrices.
 #pragma once
 
 #include <string>
+
+#include "weights/checkpoint.h"
 
 namespace tendon::pi05::names {
 
@@ -11,12 +14,22 @@ inline const std::string kTokenTable = kPaliGemma + "language_model.embed_tokens
 inline const std::string kTiedTable = "paligemma_with_expert.paligemma.lm_head.weight";
 inline const std::string kExpertHead = "paligemma_with_expert.gemma_expert.lm_head.weight";
 
-inline std::string vision(const std::string& rest) {
-  return kPaliGemma + "vision_tower.vision_model." + rest;
-}
+inline const std::string kVision = kPaliGemma + "vision_tower.vision_model";
+
+inline std::string vision(const std::string& rest) { return kVision + "." + rest; }
 inline std::string prefix(const std::string& rest) { return kPaliGemma + "language_model." + rest; }
 inline std::string expert(const std::string& rest) {
   return "paligemma_with_expert.gemma_expert.model." + rest;
 }
 
 }  // namespace tendon::pi05::names
+
+namespace tendon::pi05 {
+
+// The published name of a leaf that is one tensor; empty: a stack of layers, or no leaf.
+std::string published_name(std::string_view stored);
+// Gives every leaf of the tree in `checkpoint` its published names; no effect on other layouts.
+// Throws Error where a leaf has not the dimensions it should have.
+void define_from_jax(Checkpoint& checkpoint);
+
+}  // namespace tendon::pi05

@@ -22,17 +22,10 @@ struct Config {
   std::int64_t layers = 18, q_heads = 8, kv_heads = 1, head_dim = 256, vocab = 257152;
   std::int64_t action_dim = 32, horizon = 50, prompt_len = 200, cameras = 3;
 
-  std::int64_t grid() const { return image / patch; }
-  std::int64_t patches() const { return grid() * grid(); }  // image tokens of one camera
-  std::int64_t suffix() const { return adaptive ? horizon : horizon + 1; }
+  std::int64_t patches() const { return image / patch * (image / patch); }  // of one camera
 };
 
 Config config_from(const nlohmann::json& dims, Kind kind);
-
-Model::Dimensions dimensions(const Config& config);
-
-std::unique_ptr<Model> make_model(const Config& config, const ModelOptions& options,
-                                  Checkpoint& checkpoint);
 
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs);

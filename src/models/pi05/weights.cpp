@@ -15,32 +15,16 @@ class Bind : public nn::Bind {
       : nn::Bind(program, options.working), c_(config), root_(std::move(root)) {}
 
   void vision(Weights& w) const {
-    const std::int64_t d = c_.vision_width, p = c_.patch;
-    // Stored [Dv, 3, y, x]; patches are cut with the channel last.
-    const Scope patch = root_.at(names::vision("embeddings.patch_embedding"));
-    w.patch.weight = add(patch.view("weight", TensorView({d, 3, p, p}).permute({0, 2, 3, 1}),
-                                    {d, 3 * p * p}, body()));
-    w.patch.bias = add(patch.vector("bias", d, body()));
-    w.positions = add(root_.table(names::vision("embeddings.position_embedding.weight"),
-                                  c_.patches(), d, body()));
-    const nn::HeadShape heads{d, c_.vision_heads, c_.vision_heads, d / c_.vision_heads};
-    for (std::int64_t i = 0; i < c_.vision_layers; ++i) {
-      const Scope at = root_.at(names::vision("encoder.layers"), i);
-      w.vision.push_back({.norm1 = affine_norm(at, "layer_norm1", d),
-                          .norm2 = affine_norm(at, "layer_norm2", d),
-                          .qkv = qkv(at.at("self_attn"), "_proj", heads, Biases::all),
-                          .out = linear(at, "self_attn.out_proj", {d, d}),
-                          .fc1 = linear(at, "mlp.fc1", {c_.vision_mlp, d}),
-                          .fc2 = linear(at, "mlp.fc2", {d, c_.vision_mlp})});
-    }
-    w.post = affine_norm(root_, names::vision("post_layernorm"), d);
-    w.projector = linear(root_, names::kProjector, {c_.prefix_width, d});
+    const siglip::Config tower{c_.patches(),    c_.patch,         c_.vision_width,
+                               c_.vision_heads, c_.vision_layers, c_.vision_mlp};
+    w.vision = siglip::bind(*this, root_.at(names::kVision), tower);
+    w.projector = linear(root_, names::kProjector, {c_.prefix_width, c_.vision_width});
   }
 
   void prefix(bool trimmed, Weights& w) const {
-    const std::string table =
-        root_.has(names::kTokenTable) ? names::kTokenTable : names::kTiedTable;
-    w.tokens = add(root_.table(table, c_.vocab, c_.prefix_width, body()));
+    const bool own = root_.has(names::kTokenTable);
+    w.tokens = add(root_.table(own ? names::kTokenTable : names::kTiedTable, c_.vocab,
+                               c_.prefix_width, body()));
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       const Scope at = root_.at(names::prefix("layers"), i);
       const bool last = trimmed && i + 1 == c_.layers;
@@ -70,10 +54,18 @@ class Bind : public nn::Bind {
     if (c_.adaptive) {
       w.time_in = linear(root_, "time_mlp_in", {e, e}, Format::f32);
       w.time_out = linear(root_, "time_mlp_out", {e, e}, Format::f32);
+      root_.ignore("state_proj.*");  // left over by LeRobot's port
       return;
     }
     w.state = linear(root_, "state_proj", {e, a}, Format::f32);
     w.mix = mixer(root_, "action_time_mlp_", e, Format::f32);
+  }
+
+  // Tensors that inference never reads, besides those beside tensors that it does.
+  void unread() const {
+    root_.unread(names::kExpertHead, {c_.vocab, c_.expert_width});
+    root_.unread(names::prefix("norm.weight"), {c_.prefix_width});
+    root_.ignore(names::kTiedTable);
   }
 
  private:
@@ -99,6 +91,7 @@ class Bind : public nn::Bind {
     const Scope dense = at.at(name + ".dense");
     w.modulation.push_back({add(rounded(dense.matrix("weight", 3 * e, e, Format::f32))),
                             add(rounded(dense.vector("bias", 3 * e, Format::f32)))});
+    at.ignore(name + ".weight");  // left over by LeRobot's port
     return {};
   }
 
@@ -115,38 +108,16 @@ class Bind : public nn::Bind {
   Scope root_;
 };
 
-// Tensors of the layout, and left-overs of LeRobot's ports, that inference never reads.
-std::vector<std::string> unread(const Config& c) {
-  const std::string last = names::prefix("layers." + std::to_string(c.layers - 1) + ".");
-  std::vector<std::string> all = {names::kExpertHead,
-                                  names::kTiedTable,
-                                  names::prefix("norm.weight"),
-                                  last + "self_attn.q_proj.weight",
-                                  last + "self_attn.o_proj.weight",
-                                  last + "post_attention_layernorm.weight",
-                                  last + "mlp.*"};
-  if (c.adaptive) {
-    for (const char* norm : {"norm.weight", "layers.*.input_layernorm.weight",
-                             "layers.*.post_attention_layernorm.weight"}) {
-      all.push_back(names::expert(norm));
-    }
-    all.emplace_back("state_proj.*");
-  }
-  return all;
-}
-
 }  // namespace
 
-Weights bind(const Config& config, const ModelOptions& options, Checkpoint& checkpoint,
-             Program& program) {
-  Binder binder(checkpoint);
+Weights bind(const Config& config, const ModelOptions& options, Binder& binder, Program& program) {
   Weights w;
   const Bind bind(config, options, binder.root(), program);
   bind.vision(w);
   bind.prefix(trims_last_layer(options, program), w);
   bind.expert(w);
   bind.heads(w);
-  binder.finish(unread(config));
+  bind.unread();
   return w;
 }
 

@@ -14,7 +14,7 @@ Config config_of(const Checkpoint& c) {
   t.ffn = gate[0], t.width = gate[1];
   t.buckets = position[0], t.heads = position[1];
   t.attention = shapes.of("blocks.0.attn.q.weight")[0];
-  t.layers = shapes.count("blocks.", ".norm1.weight");
+  t.layers = shapes.count("blocks.#.norm1.weight");
   return t;
 }
 
