@@ -33,14 +33,21 @@ TlsContext::TlsContext(const std::string& certificate, const std::string& privat
 
 TlsContext::~TlsContext() = default;
 
-net::awaitable<void> serve_tls(Tcp::socket socket, Hub& hub, TlsContext& tls) {
-  using Stream = beast::ssl_stream<beast::tcp_stream>;
-  Stream stream(beast::tcp_stream(std::move(socket)), tls.impl().context);
-  beast::get_lowest_layer(stream).expires_after(seconds(hub.options.request_timeout));
+namespace {
+
+using Stream = beast::ssl_stream<beast::tcp_stream>;
+
+net::awaitable<bool> shake_hands(Stream& stream) {
   ErrorCode error;
   co_await stream.async_handshake(ssl::stream_base::server, into(error));
-  if (error) co_return;
-  HttpConnection<Stream> connection(std::move(stream), hub);
+  co_return !error;
+}
+
+}  // namespace
+
+net::awaitable<void> serve_tls(Tcp::socket socket, Hub& hub, TlsContext& tls) {
+  HttpConnection<Stream> connection(
+      Stream(beast::tcp_stream(std::move(socket)), tls.impl().context), hub, shake_hands);
   co_await connection.run();
 }
 

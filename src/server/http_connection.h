@@ -6,6 +6,7 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
+#include <functional>
 
 #include "server/answers.h"
 #include "server/session.h"
@@ -15,7 +16,11 @@ namespace tendon::server {
 template <class Stream>
 class HttpConnection final : public Guest {
  public:
-  HttpConnection(Stream stream, Hub& hub) : stream_(std::move(stream)), hub_(hub) {}
+  // Before the first request; false ends the connection.
+  using Greeting = std::function<net::awaitable<bool>(Stream&)>;
+
+  HttpConnection(Stream stream, Hub& hub, Greeting greeting = {})
+      : stream_(std::move(stream)), hub_(hub), greeting_(std::move(greeting)) {}
 
   net::awaitable<void> run() {
     const auto executor = stream_.get_executor();
@@ -24,7 +29,10 @@ class HttpConnection final : public Guest {
     std::optional<HttpRequest> upgrade;
     Service* service = nullptr;
     try {
-      service = co_await answer_requests(upgrade);
+      beast::get_lowest_layer(stream_).expires_after(seconds(hub_.options.request_timeout));
+      bool open = true;
+      if (greeting_) open = co_await greeting_(stream_);
+      if (open) service = co_await answer_requests(upgrade);
     } catch (const std::exception&) {
       cut();
     }
@@ -144,6 +152,7 @@ class HttpConnection final : public Guest {
 
   Stream stream_;
   Hub& hub_;
+  Greeting greeting_;
   beast::flat_buffer buffer_;
 };
 

@@ -44,6 +44,8 @@ class Session final : public JobOwner, public Guest {
   void push(Outgoing message);
   bool overdue(std::int64_t now) const;
 
+  static constexpr std::size_t kMostAnswers = 16;  // that wait to be written
+
   beast::websocket::stream<Stream> ws_;
   Hub& hub_;
   Service& service_;
@@ -106,19 +108,23 @@ net::awaitable<void> Session<Stream>::run(HttpRequest upgrade) {
   const std::uint64_t id = hub_.sessions.sign_in(
       *this, [executor](std::function<void()> call) { net::post(executor, std::move(call)); });
   if (hub_.stopping) leave();
-  spawn(greet());
-  spawn(write_messages());
-  spawn(ping());
-  spawn(watch());
-  co_await read_requests();
+  try {
+    spawn(greet());
+    spawn(write_messages());
+    spawn(ping());
+    spawn(watch());
+    co_await read_requests();
+  } catch (const std::exception&) {
+    cut();  // out of memory: this client goes, the others stay
+  }
   co_await finish();
   hub_.sessions.sign_out(id);
 }
 
 template <class Stream>
 void Session<Stream>::spawn(net::awaitable<void> work) {
-  ++children_;
   net::co_spawn(ws_.get_executor(), child(std::move(work)), net::detached);
+  ++children_;
 }
 
 template <class Stream>
@@ -126,7 +132,7 @@ net::awaitable<void> Session<Stream>::child(net::awaitable<void> work) {
   try {
     co_await std::move(work);
   } catch (const std::exception&) {
-    cut();  // out of memory: this client goes, the others stay
+    cut();
   }
   --children_;
   bell_.ring();
@@ -136,16 +142,14 @@ net::awaitable<void> Session<Stream>::child(net::awaitable<void> work) {
 template <class Stream>
 net::awaitable<void> Session<Stream>::finish() {
   while (closing_ && !over_) co_await bell_.wait();  // the close handshake, bounded by its timeout
-  over_ = true;
+  cut();
   for (auto& job : service_.worker.withdraw(this)) {
     --jobs_out_;
     service_.board.count(Outcome::dropped);
     free_.push_back(std::move(job));
   }
-  cut();
   ping_timer_.cancel();
   watch_timer_.cancel();
-  bell_.ring();
   while (children_ > 0 || jobs_out_ > 0) co_await bell_.wait();
 }
 
@@ -158,7 +162,11 @@ void Session<Stream>::done(std::unique_ptr<Job> job) noexcept {
 template <class Stream>
 void Session<Stream>::returned(std::unique_ptr<Job> job) {
   --jobs_out_;
-  if (!over_) push(desk_.reply(*job));
+  try {
+    if (!over_) push(desk_.reply(*job));
+  } catch (const std::exception&) {
+    cut();
+  }
   free_.push_back(std::move(job));
   bell_.ring();
 }
@@ -171,7 +179,9 @@ void Session<Stream>::leave() noexcept {
 
 template <class Stream>
 void Session<Stream>::cut() noexcept {
+  over_ = true;
   beast::get_lowest_layer(ws_).close();
+  bell_.ring();
 }
 
 template <class Stream>
@@ -227,7 +237,9 @@ net::awaitable<bool> Session<Stream>::read_message(std::vector<std::byte>& bytes
 template <class Stream>
 net::awaitable<void> Session<Stream>::read_requests() {
   for (;;) {
-    while (free_.empty() && !over_) co_await bell_.wait();
+    // A client that does not read its answers is not read either.
+    while ((free_.empty() || outbox_.size() >= kMostAnswers) && !over_) co_await bell_.wait();
+    if (free_.empty()) co_return;
     std::unique_ptr<Job> job = std::move(free_.back());
     free_.pop_back();
     const bool came = co_await read_message(job->bytes);
@@ -236,8 +248,8 @@ net::awaitable<void> Session<Stream>::read_requests() {
       co_return;
     }
     job->times.received = now_ns();
-    while (!greeted_ && !leaving_) co_await bell_.wait();
-    if (refused_ || leaving_) {
+    while (!greeted_ && !leaving_ && !over_) co_await bell_.wait();
+    if (refused_ || leaving_ || over_) {
       free_.push_back(std::move(job));
     } else {
       co_await handle(std::move(job));
@@ -252,9 +264,8 @@ net::awaitable<void> Session<Stream>::handle(std::unique_ptr<Job> job) {
   std::optional<Outgoing> answer = std::move(next.message);
   if (next.run) {
     job = std::move(next.run);
-    ++jobs_out_;
     answer = desk_.submit(job);
-    if (job) --jobs_out_;  // it, or the one that it replaced, is free
+    if (!job) ++jobs_out_;  // otherwise it, or the one that it replaced, is free
   } else {
     while (jobs_out_ > 0) co_await bell_.wait();  // answers keep the order of the requests
   }
@@ -275,6 +286,7 @@ net::awaitable<void> Session<Stream>::write_messages() {
     }
     const Outgoing message = std::move(outbox_.front());
     outbox_.pop_front();
+    if (outbox_.size() + 1 == kMostAnswers) bell_.ring();
     message.form == Outgoing::Form::text ? ws_.text(true) : ws_.binary(true);
     write_began_ = now_ns();
     const std::int64_t first_byte = write_began_;
