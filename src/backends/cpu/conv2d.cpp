@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "backends/cpu/tile_product.h"
+#include "backends/cpu/tiles.h"
 
 namespace tendon::cpu {
 namespace {
@@ -90,6 +91,31 @@ class Windows : public RowSource {
   const Kernels* kernels_;
 };
 
+// A weight whose channels are filled up with zeros; the copy is made where the weight is packed.
+PackedMatrix widened(const PackedMatrix& w, std::int64_t channels, std::int64_t wide,
+                     Memory& copy) {
+  PackedMatrix out = w;
+  out.k = w.k / channels * wide;
+  out.panel_bytes = out.k * kTileColumns * 2;
+  if (!w.data) return out;
+  copy = Memory(static_cast<std::size_t>(out.panels * out.panel_bytes));
+  std::memset(copy.data(), 0, copy.bytes());
+  const auto place = [](std::int64_t panel, std::int64_t k, std::int64_t n) {
+    return panel + (k / 2 * kTileColumns + n) * 4 + k % 2 * 2;
+  };
+  for (std::int64_t p = 0; p < w.panels; ++p) {
+    for (std::int64_t k = 0; k < w.k; ++k) {
+      const std::int64_t to = k / channels * wide + k % channels;
+      for (std::int64_t n = 0; n < kTileColumns; ++n) {
+        std::memcpy(copy.data() + place(p * out.panel_bytes, to, n),
+                    w.data + place(p * w.panel_bytes, k, n), 2);
+      }
+    }
+  }
+  out.data = copy.data();
+  return out;
+}
+
 // The lines of a window are runs of the bordered picture. Windows that move by one pixel are rows
 // at one distance over all lines; those between the end of a line and the next are computed in
 // vain.
@@ -101,10 +127,15 @@ class TileConvolution : public Step {
     const Shape &in = x_.shape(), &out = planner.trace().shape(op.out);
     lines_ = in[1] + op.pad[0] + op.pad[2];
     pixels_ = in[2] + op.pad[1] + op.pad[3];
-    line_bytes_ = pixels_ * x_.width() * 2;
+    channels_ = x_.width();
+    if (w[2] * channels_ % kTileDepth != 0) {
+      channels_ = (channels_ + kTileDepth - 1) / kTileDepth * kTileDepth;
+      spec.weight = widened(spec.weight, x_.width(), channels_, wide_weight_);
+    }
+    line_bytes_ = pixels_ * channels_ * 2;
     threads_ = planner.threads();
     TileRows rows{.taps = w[1], .tap_bytes = line_bytes_, .columns = out[2]};
-    rows.row_bytes = op.stride * x_.width() * 2;
+    rows.row_bytes = op.stride * channels_ * 2;
     if (op.stride == 1) {
       rows.segments = in[0], rows.segment_bytes = lines_ * line_bytes_;
       rows.pitch = pixels_, rows.rows = (out[1] - 1) * pixels_ + out[2];
@@ -117,13 +148,11 @@ class TileConvolution : public Step {
     product_ = std::make_unique<TileProduct>(planner, rows, std::move(spec));
   }
 
-  // Whether runs are whole passes of the tiles, and lines, where they are segments, those of one
-  // picture.
+  // Whether lines, where they are segments, are those of one picture.
   static bool suits(const Planner& planner, const ops::Conv2d& op) {
     const View x = planner.view(op.x);
-    const std::int64_t run = planner.trace().program().weight(op.weight).shape[2] * x.width();
     return x.dtype() == DType::bf16 && x.dense() && (op.stride == 1 || x.shape()[0] == 1) &&
-           tiles_suit(planner, op.weight, run);
+           tiles_suit(planner, op.weight, kTileDepth);
   }
 
   const char* run(const Worker& w) noexcept override {
@@ -142,15 +171,25 @@ class TileConvolution : public Step {
       std::memset(to, 0, static_cast<std::size_t>(line_bytes_));
       return;
     }
-    const std::int64_t pixel = x_.width() * 2, width = x_.shape()[2], end = left_ + width;
-    std::memset(to, 0, static_cast<std::size_t>(left_ * pixel));
-    std::memcpy(to + left_ * pixel, x_.row((line / lines_ * height + y) * width),
-                static_cast<std::size_t>(width * pixel));
-    std::memset(to + end * pixel, 0, static_cast<std::size_t>((pixels_ - end) * pixel));
+    const std::int64_t from = x_.width() * 2, pixel = channels_ * 2, width = x_.shape()[2];
+    const std::byte* pixels = x_.row((line / lines_ * height + y) * width);
+    if (from == pixel) {
+      std::memset(to, 0, static_cast<std::size_t>(left_ * pixel));
+      std::memcpy(to + left_ * pixel, pixels, static_cast<std::size_t>(width * pixel));
+      std::memset(to + (left_ + width) * pixel, 0,
+                  static_cast<std::size_t>((pixels_ - left_ - width) * pixel));
+      return;
+    }
+    std::memset(to, 0, static_cast<std::size_t>(line_bytes_));
+    for (std::int64_t x = 0; x < width; ++x) {
+      std::memcpy(to + (left_ + x) * pixel, pixels + x * from, static_cast<std::size_t>(from));
+    }
   }
 
   View x_;
   std::int64_t top_, left_, lines_ = 0, pixels_ = 0, line_bytes_ = 0;  // with the border
+  std::int64_t channels_ = 0;                                          // of a pixel of the copy
+  Memory wide_weight_;
   std::byte* picture_ = nullptr;
   std::unique_ptr<TileProduct> product_;
 };
