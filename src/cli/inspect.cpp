@@ -18,7 +18,14 @@ struct Options {
 };
 
 void print_json(const Inspection& i) {
-  nlohmann::json tensors = nlohmann::json::array(), traces = nlohmann::json::array();
+  nlohmann::json tensors = nlohmann::json::array(), traces = nlohmann::json::array(), inputs;
+  for (const auto& input : i.inputs) {
+    inputs.push_back({{"key", input.key},
+                      {"slot", input.slot},
+                      {"size", input.size},
+                      {"required", input.required},
+                      {"aliases", input.aliases}});
+  }
   for (const auto& t : i.tensors) {
     tensors.push_back({{"name", t.name},
                        {"dtype", t.dtype},
@@ -33,6 +40,7 @@ void print_json(const Inspection& i) {
       {"family", i.family},
       {"contract", nlohmann::json::parse(i.contract_json)},
       {"dims", nlohmann::json::parse(i.dims_json)},
+      {"inputs", inputs},
       {"dtype", i.dtype},
       {"weights_fingerprint", i.fingerprint},
       {"tensors", tensors},
@@ -40,6 +48,21 @@ void print_json(const Inspection& i) {
       {"bytes", {{"weights", i.weights}, {"buffers", i.buffers}, {"arena", i.arena}}},
       {"degenerate_statistics", i.degenerate}};
   fmt::print("{}\n", all.dump(1));
+}
+
+// "8 numbers", "picture as [3, h, w] of slot base_0_rgb, may be absent; also base, cam_high".
+std::string describe(const PolicyInfo::Input& input) {
+  const bool first = input.channels == PolicyInfo::Channels::first;
+  std::string text = input.size > 0 ? fmt::format("{} numbers", input.size)
+                                    : fmt::format("picture{} of slot {}",
+                                                  first ? " as [3, h, w]" : "", input.slot);
+  if (!input.required) text += ", may be absent";
+  const char* before = "; also ";
+  for (const std::string& alias : input.aliases) {
+    text += before + alias;
+    before = ", ";
+  }
+  return text;
 }
 
 void print_text(const Inspection& i, bool tensors) {
@@ -57,6 +80,10 @@ void print_text(const Inspection& i, bool tensors) {
              measure::format_bytes(static_cast<double>(i.weights)), i.dtype,
              measure::format_bytes(static_cast<double>(i.buffers)),
              measure::format_bytes(static_cast<double>(i.arena)));
+  for (const auto& input : i.inputs) {
+    fmt::print("{:<12}{}: {}\n", &input == i.inputs.data() ? "inputs" : "", input.key,
+               describe(input));
+  }
   fmt::print("statistics  {}\n", i.degenerate.empty() ? "no degenerate range" : "DEGENERATE:");
   for (const std::string& d : i.degenerate) fmt::print("            {}\n", d);
   measure::Table plans({"trace", "ops", "work", "arena"});

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/loader.h"
 #include "ops/arena.h"
+#include "preprocess/describe_inputs.h"
 
 namespace tendon {
 
@@ -59,6 +60,9 @@ Inspection inspect(const std::filesystem::path& path, const LoadOptions& options
   all.fingerprint = source.checkpoint.fingerprint();
   all.contract_json = to_json(source.contract).dump(1);
   all.dims_json = source.dims.dump();
+  PolicyInfo described;
+  describe_inputs(source.contract, described);
+  all.inputs = std::move(described.inputs);
   const std::unique_ptr<Model> model =
       source.family->make(source.dims, model_options(source, options), source.checkpoint);
   Program program;

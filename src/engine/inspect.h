@@ -25,6 +25,7 @@ struct Inspection {
   };
   std::string family, contract, dtype, fingerprint;
   std::string contract_json, dims_json;
+  std::vector<PolicyInfo::Input> inputs;            // of an observation
   std::vector<TensorRow> tensors;                   // sorted by name
   std::vector<TraceRow> traces;                     // every stage of every bucket
   std::size_t weights = 0, buffers = 0, arena = 0;  // bytes; weights as the working type holds them

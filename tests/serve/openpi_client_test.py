@@ -5,7 +5,8 @@
 
 For LIBERO-, DROID- and ALOHA-shaped observations: metadata, one chunk, the first chunk of a session
 against `tendon run --seed` bit for bit, the client's own runtime loop with its action chunk broker,
-a bad observation, a reset. Exit code 77 where openpi-client is not installed.
+a bad observation, a reset. The other two families, one of them by a client of the LingBot dialect:
+the first chunk and a reset. Exit code 77 where openpi-client is not installed.
 """
 
 import os
@@ -35,6 +36,11 @@ POLICIES = {
     'libero': ('pi05', 'pi05_libero', (10, 7)),
     'droid': ('pi05', 'pi05_droid', (15, 8)),
     'aloha': ('pi0', 'pi0_aloha', (50, 14)),
+}
+# policy: family, what its clients call the prompt, what they call the chunk
+FAMILIES = {
+    'lingbot': ('lingbot_vla', 'task', 'action'),
+    'fastwam': ('fastwam', 'prompt', 'actions'),
 }
 
 
@@ -73,7 +79,8 @@ def flat(observed, prefix=''):
 
 def run_command(tendon, model, observed, work):
     """The chunk that `tendon run` makes of the same observation."""
-    command = [tendon, 'run', model, '--seed', str(SEED), '--out', work / 'actions.npy']
+    command = [tendon, 'run', model, '--seed', str(SEED), '--threads', '1',
+               '--out', work / 'actions.npy']
     for index, (key, value) in enumerate(flat(observed)):
         if key == 'prompt':
             command += ['--prompt', value]
@@ -157,12 +164,39 @@ def check_policy(tendon, port, policy, models, work):
     print(f'{policy}: {shape}, as tendon run; {timing}')
 
 
+def check_family(tendon, port, policy, models, work):
+    """A family that openpi does not have, asked for what its metadata says."""
+    prompt, chunk = FAMILIES[policy][1:]
+    client = connect(port, policy)
+    server = client.get_server_metadata()['server']
+    assert server['model'] == FAMILIES[policy][0], server
+    observed = {}
+    for index, (key, wanted) in enumerate(server['inputs'].items()):
+        numbers = wanted['shape'][0] > 3 and len(wanted['shape']) == 1
+        observed[key] = np.linspace(-0.2, 0.3, wanted['shape'][0]) if numbers else camera(index)
+    expected = run_command(tendon, models[policy], {**observed, 'prompt': 'open the drawer'}, work)
+    assert expected.shape == (server['action_horizon'], server['action_dim']), expected.shape
+    asked = {**observed, prompt: 'open the drawer'}
+    result = client.infer(asked)
+    assert set(result) == {chunk, 'server_timing'} | ({'policy_timing'} if chunk == 'actions' else
+                                                      set()), result
+    assert np.array_equal(result[chunk], expected), 'not what tendon run gives'
+    client._ws.send(msgpack_numpy.packb({'reset': True, 'robo_name': 'arm'}))
+    assert msgpack.unpackb(client._ws.recv())['action'] is None
+    assert np.array_equal(client.infer(asked)[chunk], expected), 'reset does not reset'
+    print(f'{policy}: {expected.shape}, as tendon run')
+
+
 def make_model(tendon, policy, work):
-    family, contract, shape = POLICIES[policy]
+    more = []
+    if policy in POLICIES:
+        family, contract, shape = POLICIES[policy]
+        more = ['--contract', contract, '--dims', f'horizon={shape[0]},action_dim=32']
+    else:
+        family = FAMILIES[policy][0]
     if not (work / policy).exists():
-        subprocess.run([tendon, 'synth', family, '--size', 'mini', '--contract', contract, '--dims',
-                        f'horizon={shape[0]},action_dim=32', '--out', work / policy], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([tendon, 'synth', family, '--size', 'mini', *more, '--out', work / policy],
+                       check=True, stdout=subprocess.DEVNULL)
     return work / policy
 
 
@@ -211,13 +245,15 @@ def main():
     tendon, work = Path(sys.argv[1]), Path(sys.argv[2])
     work.mkdir(parents=True, exist_ok=True)
     models = {}
-    for policy in POLICIES:
+    for policy in (*POLICIES, *FAMILIES):
         models[policy] = make_model(tendon, policy, work)
     server, port = start([tendon, 'serve', *(f'{name}={path}' for name, path in models.items()),
                           '--seed', str(SEED), '--f64', '--max-connections', '32'])
     try:
         for policy in POLICIES:
             check_policy(tendon, port, policy, models, work)
+        for policy in FAMILIES:
+            check_family(tendon, port, policy, models, work)
         health = urllib.request.urlopen(f'http://127.0.0.1:{port}/healthz').read()
         assert health == b'OK\n', health
         server.send_signal(signal.SIGINT)
