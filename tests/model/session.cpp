@@ -75,8 +75,7 @@ ModelOptions RecordedCase::options() const {
   o.working = DType::f32;
   o.batch = static_cast<int>(call.input.samples.size());
   o.max_steps = 16;
-  o.token_buckets = {dims_.contains("prompt_len") ? dims_["prompt_len"].get<int>()
-                                                  : dims_.at("lmax").get<int>()};
+  o.token_buckets = {family_->dimensions(dims_).token_capacity};
   o.camera_counts = {3};
   return o;
 }

@@ -12,14 +12,26 @@ using nlohmann::json;
 namespace {
 
 std::vector<Dimension> dimensions_of(Config& c) {
-  return {{"image_height", &c.image_height},          {"image_width", &c.image_width},
-          {"vae_width", &c.vae_width, "vae_dim"},     {"layers", &c.layers, "num_layers"},
-          {"heads", &c.heads, "num_heads"},           {"head_dim", &c.head_dim, "attn_head_dim"},
-          {"video_hidden", &c.video.width},           {"video_ffn", &c.video.ffn},
-          {"action_hidden", &c.action.width},         {"action_ffn", &c.action.ffn},
-          {"text_width", &c.text_width, "text_dim"},  {"sinusoid_width", &c.sinusoid, "freq_dim"},
-          {"context_len", &c.context_len, "context"}, {"proprio", &c.state_dim, "proprio_dim"},
-          {"action", &c.action_dim, "action_dim"},    {"horizon", &c.horizon, "action_horizon"}};
+  const std::string video = "policy:mixtures.video.", action = "policy:mixtures.action.";
+  const std::string encoder = action + "action_encoder.weight";
+  const std::string proprio = "policy:proprio_encoder.weight";
+  const std::string video_ffn = video + "blocks.0.ffn.0.weight";
+  return {{"image_height", &c.image_height},
+          {"image_width", &c.image_width},
+          {"vae_width", &c.vae_width, "vae_dim", "vae:encoder.conv1.weight", 0},
+          {"layers", &c.layers, "num_layers", action + "blocks.#.modulation"},
+          {"heads", &c.heads, "num_heads"},
+          {"head_dim", &c.head_dim, "attn_head_dim"},
+          {"video_hidden", &c.video.width, {}, video_ffn, 1},
+          {"video_ffn", &c.video.ffn, {}, video_ffn, 0},
+          {"action_hidden", &c.action.width, {}, encoder, 0},
+          {"action_ffn", &c.action.ffn, {}, action + "blocks.0.ffn.0.weight", 0},
+          {"text_width", &c.text_width, "text_dim", proprio, 0},
+          {"sinusoid_width", &c.sinusoid, "freq_dim", video + "time_embedding.0.weight", 1},
+          {"context_len", &c.context_len, "context"},
+          {"proprio", &c.state_dim, "proprio_dim", proprio, 1},
+          {"action", &c.action_dim, "action_dim", encoder, 1},
+          {"horizon", &c.horizon, "action_horizon"}};
 }
 
 // Of the text encoder, and the words that recordings use for them in a part of their own.
@@ -54,19 +66,9 @@ json mini_dims() {
 json dims_of(const Checkpoint& c, const json& known) {
   Config d;
   const CheckpointShapes shapes(c, "pass the policy's file and the VAE's");
-  const std::string video = "policy:mixtures.video.", action = "policy:mixtures.action.";
-  const Shape& encoder = shapes.of(action + "action_encoder.weight");
-  const Shape& proprio = shapes.of("policy:proprio_encoder.weight");
-  const Shape& video_ffn = shapes.of(video + "blocks.0.ffn.0.weight");
-  d.action.width = encoder[0], d.action_dim = encoder[1];
-  d.text_width = proprio[0], d.state_dim = proprio[1];
-  d.video.ffn = video_ffn[0], d.video.width = video_ffn[1];
-  d.action.ffn = shapes.of(action + "blocks.0.ffn.0.weight")[0];
-  d.sinusoid = shapes.of(video + "time_embedding.0.weight")[1];
-  d.layers = shapes.count(action + "blocks.#.modulation");
-  d.head_dim = known.value("head_dim", std::int64_t{128});
-  d.heads = shapes.of(action + "blocks.0.self_attn.q.weight")[0] / d.head_dim;
-  d.vae_width = shapes.of("vae:encoder.conv1.weight")[0];
+  shapes.read(dimensions_of(d));
+  d.head_dim = known.value("head_dim", d.head_dim);
+  d.heads = shapes.of("policy:mixtures.action.blocks.0.self_attn.q.weight")[0] / d.head_dim;
   if (c.has("text:norm.weight")) d.text = umt5::config_of(c);
   const char* context = known.contains("context_len") ? "context_len" : "prompt_len";
   require_known(known, {"image_height", "image_width", "horizon", context});

@@ -231,6 +231,29 @@ TEST(FastWamResponse, AnswersAsRecorded) {
   }
 }
 
+// The first velocity's answer to other noise is recorded: clamped rows are noise that was replaced.
+TEST(FastWamResponse, AnswersNoiseAsRecorded) {
+  const Recorded recorded;
+  Session session(recorded.plan({.working = DType::f32}, Taps::on));
+  const RecordedCall call = recorded.call("n10"), clamped = recorded.call("rtc_c");
+  const auto first_velocity = [&](const ModelInput& input) {
+    session.forget();
+    session.run(input);
+    return session.stages().at("velocity.0").values;
+  };
+  const std::vector<float> before = first_velocity(call.input);
+  std::vector<float> noise(call.input.noise.begin(), call.input.noise.end());
+  std::copy(clamped.input.pinned.begin(), clamped.input.pinned.end(), noise.begin());
+  ModelInput changed = call.input;
+  changed.noise = noise;
+  std::vector<float> answer = first_velocity(changed);
+  std::vector<float> wanted = recorded.numbers("rtc.c.velocity.0");
+  const std::vector<float> base = recorded.numbers("action.velocity");
+  for (std::size_t i = 0; i < answer.size(); ++i) answer[i] -= before[i], wanted[i] -= base[i];
+  EXPECT_GT(largest_difference(wanted, std::vector<float>(wanted.size())), 1e-2);
+  EXPECT_LE(relative_difference(answer, wanted), 1e-4);
+}
+
 // The chunk answers every input, and by about as much in bf16 as in fp32.
 TEST(FastWamResponse, EveryInputMatters) {
   const Recorded recorded;
