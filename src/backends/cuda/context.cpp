@@ -22,6 +22,8 @@ DeviceMemory::DeviceMemory(std::size_t bytes, const char* what) : bytes_(bytes) 
           bytes >> 20, free >> 20, total >> 20);
   check(cudaMalloc(memory_.put(), bytes), what);
   check(cudaMemset(memory_.get(), 0, bytes), what);
+  // Streams of ours do not wait for the default one: on a busy device zeros could follow contents.
+  check(cudaStreamSynchronize(cudaStreamLegacy), what);
 }
 
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {

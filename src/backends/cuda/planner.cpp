@@ -72,6 +72,7 @@ device::TableView Planner::table(const RowTable& table, std::int64_t count) cons
 const void* Planner::constant(const void* data, std::size_t bytes) {
   DeviceMemory memory(bytes, "constants of a plan");
   check(cudaMemcpy(memory.data(), data, bytes, cudaMemcpyHostToDevice), "writing constants");
+  check(cudaStreamSynchronize(cudaStreamLegacy), "writing constants");
   shared_->constants.push_back(std::move(memory));
   return shared_->constants.back().data();
 }
