@@ -35,7 +35,8 @@ AttentionArgs attention_args(Planner& planner, const ops::Attention& op);
 // operands do not suit.
 bool suits_tensor_cores(const AttentionArgs& args);
 void launch_attention_mma(const AttentionArgs& args, cudaStream_t stream);
-// The same for bf16 on sm_90 (only where has_warpgroup_code()), keys without limits by query.
+// The same on sm_90, fp16 up to a width of 128 (only where has_warpgroup_code()), keys without
+// limits by query.
 bool suits_warpgroups(const AttentionArgs& args);
 void launch_attention_sm90(const AttentionArgs& args, int multiprocessors, cudaStream_t stream);
 // Heads wider than 256, bf16; one piece of keys, no biases or limits by query. `scores`: fp32

@@ -184,7 +184,7 @@ __device__ inline void clear_unseen(unsigned char* values, int seen) {
   asm volatile("bar.sync %0, 128;" ::"r"(static_cast<int>(threadIdx.x) / 128 + 2) : "memory");
 }
 
-template <int D, int G>
+template <class T, int D, int G>
 __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int rank,
                         float (&o)[D / 2], Running& run) {
   using L = Layout<D, G>;
@@ -204,8 +204,8 @@ __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
       const uint32_t at = k / 4 * L::kTile + k % 4 * 32;
-      device::Wgmma<kKeys>::run(s, device::tile_descriptor(queries + at),
-                                device::tile_descriptor(keys + at), k > 0);
+      device::Wgmma<kKeys, T>::run(s, device::tile_descriptor(queries + at),
+                                   device::tile_descriptor(keys + at), k > 0);
     }
     device::wgmma_commit();
     device::wgmma_wait<0>();
@@ -216,7 +216,7 @@ __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int
     for (int n = 0; n < kKeys / 16; ++n) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        weights[n][j] = device::pack_bf16(s[8 * n + 2 * j], s[8 * n + 2 * j + 1]);
+        weights[n][j] = device::pack<T>(s[8 * n + 2 * j], s[8 * n + 2 * j + 1]);
       }
     }
     device::barrier_wait(bars.values(slot), parity);
@@ -229,7 +229,7 @@ __device__ void consume(const Plan& p, const Tile& t, unsigned char* memory, int
 #pragma unroll
     for (int n = 0; n < kKeys / 16; ++n) {
       const uint32_t at = keys + L::kBlocks * L::kTile + n * 16 * 128;
-      device::WgmmaRows<D>::run(o, weights[n], device::tile_descriptor(at, L::kTile));
+      device::WgmmaRows<D, T>::run(o, weights[n], device::tile_descriptor(at, L::kTile));
     }
     device::wgmma_commit();
     device::wgmma_wait<0>();
@@ -347,7 +347,7 @@ __device__ void finish(const Plan& p, const Tile& t, const float (&o)[D / 2], Ru
 
 #endif
 
-template <int D, int G>
+template <class T, int D, int G>
 __global__ void __launch_bounds__(Layout<D, G>::kThreads, D > 128 ? 1 : 3 - G)
     attention_sm90_kernel(const __grid_constant__ Maps m, const __grid_constant__ Plan p) {
 #if TENDON_WGMMA
@@ -381,7 +381,7 @@ __global__ void __launch_bounds__(Layout<D, G>::kThreads, D > 128 ? 1 : 3 - G)
     if constexpr (L::kHands) asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
     float o[D / 2];
     Running run;
-    consume<D, G>(p, t, memory, rank, o, run);
+    consume<T, D, G>(p, t, memory, rank, o, run);
     if (p.split == 1) {
       finish<D>(p, t, o, run);
     } else {
@@ -418,7 +418,7 @@ int packed_heads(const AttentionArgs& a) {
   return kGroupRows % shared == 0 ? shared : 1;
 }
 
-template <int D, int G>
+template <class T, int D, int G>
 void run(const AttentionArgs& a, int split, cudaStream_t stream) {
   using L = Layout<D, G>;
   const int packed = packed_heads(a);
@@ -429,18 +429,18 @@ void run(const AttentionArgs& a, int split, cudaStream_t stream) {
     m.k[i] = make_map(piece.k, key_shape(a, piece, false));
     m.v[i] = make_map(piece.v, key_shape(a, piece, true));
   }
-  check(
-      cudaFuncSetAttribute(attention_sm90_kernel<D, G>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(L::kBytes)),
-      "shared memory of attention");
+  check(cudaFuncSetAttribute(attention_sm90_kernel<T, D, G>,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(L::kBytes)),
+        "shared memory of attention");
   const dim3 grid(blocks(a.rows, L::kRows / p.packed) * static_cast<unsigned>(split),
                   static_cast<unsigned>(a.heads / p.packed), static_cast<unsigned>(a.batch));
-  launch(attention_sm90_kernel<D, G>, {grid, L::kThreads, L::kBytes, static_cast<unsigned>(split)},
-         stream, m, p);
+  launch(attention_sm90_kernel<T, D, G>,
+         {grid, L::kThreads, L::kBytes, static_cast<unsigned>(split)}, stream, m, p);
 }
 
 // Twice the rows halve the traffic of keys; CTAs of a cluster share the keys of few tiles.
-template <int D>
+template <class T, int D>
 void run_width(const AttentionArgs& a, int multiprocessors, cudaStream_t stream) {
   const int packed = packed_heads(a), others = a.heads / packed * a.batch;
   auto tiles = [&](int groups) {
@@ -457,39 +457,41 @@ void run_width(const AttentionArgs& a, int multiprocessors, cudaStream_t stream)
     ++split;
   }
   if (groups == 2) {
-    run<D, 2>(a, split, stream);
+    run<T, D, 2>(a, split, stream);
   } else {
-    run<D, 1>(a, split, stream);
+    run<T, D, 1>(a, split, stream);
   }
 }
 
 }  // namespace
 
 bool suits_warpgroups(const AttentionArgs& a) {
-  if (a.score_bias || a.visible || a.q_dtype != DType::bf16 || a.width % 8 || a.width > 256) {
-    return false;
-  }
+  const int widest = a.q_dtype == DType::bf16 ? 256 : a.q_dtype == DType::f16 ? 128 : 0;
+  if (a.score_bias || a.visible || a.width % 8 || a.width > widest) return false;
   const std::int64_t unit = a.out_dtype == DType::f32 ? 4 : 8;
   bool fits = suits_map(a.q, query_shape(a, packed_heads(a))) && a.out_row % unit == 0 &&
               a.out_head % unit == 0 && a.out_batch % unit == 0 &&
               reinterpret_cast<std::uintptr_t>(a.out) % 16 == 0;
   for (const KeyPiece& p : a.piece) {
     if (p.count == 0) continue;
-    fits &= p.k_dtype == DType::bf16 && p.v_dtype == DType::bf16 &&
+    fits &= p.k_dtype == a.q_dtype && p.v_dtype == a.q_dtype &&
             suits_map(p.k, key_shape(a, p, false)) && suits_map(p.v, key_shape(a, p, true));
   }
   return fits && a.piece[0].count > 0;
 }
 
 void launch_attention_sm90(const AttentionArgs& a, int multiprocessors, cudaStream_t stream) {
-  if (a.width <= 64) {
-    run_width<64>(a, multiprocessors, stream);
+  using Bf16 = __nv_bfloat16;
+  if (a.q_dtype == DType::f16) {
+    run_width<__half, 128>(a, multiprocessors, stream);
+  } else if (a.width <= 64) {
+    run_width<Bf16, 64>(a, multiprocessors, stream);
   } else if (a.width <= 80) {
-    run_width<80>(a, multiprocessors, stream);
+    run_width<Bf16, 80>(a, multiprocessors, stream);
   } else if (a.width <= 128) {
-    run_width<128>(a, multiprocessors, stream);
+    run_width<Bf16, 128>(a, multiprocessors, stream);
   } else {
-    run_width<256>(a, multiprocessors, stream);
+    run_width<Bf16, 256>(a, multiprocessors, stream);
   }
 }
 

@@ -53,22 +53,24 @@ __device__ inline void wgmma_wait() {
 #define TENDON_LIST100 \
   TENDON_LIST60 "," TENDON_TEN(6) "," TENDON_TEN(7) "," TENDON_TEN(8) "," TENDON_TEN(9)
 #define TENDON_LIST120 TENDON_LIST100 "," TENDON_TEN(10) "," TENDON_TEN(11)
-#define TENDON_WGMMA_TEXT(n, list, a, b, s, tail)                                    \
-  "{\n.reg .pred p;\nsetp.ne.b32 p, %" #s                                            \
-  ", 0;\n"                                                                           \
-  "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" list "}, " a ", %" #b \
+#define TENDON_WGMMA_TEXT(n, type, list, a, b, s, tail)                             \
+  "{\n.reg .pred p;\nsetp.ne.b32 p, %" #s                                           \
+  ", 0;\n"                                                                          \
+  "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type " {" list "}, " a ", %" #b \
   ", p, 1, 1, " tail ";\n}"
 
 // d[64, N] = (add ? d : 0) + a[64, 16] b[N, 16]^T. Registers: row lane / 4 + 8 (i / 2 % 2) + 16
 // warp, column 8 (i / 4) + lane % 4 * 2 + i % 2.
-template <int N>
+template <int N, class T = __nv_bfloat16>
 struct Wgmma;
 
-#define TENDON_WGMMA_SHARED(n, list, a, b, s, ...)                                   \
+#define TENDON_WGMMA_SHARED(n, list, a, b, s, ...) \
+  TENDON_WGMMA_SHARED_OF(n, __nv_bfloat16, "bf16.bf16", list, a, b, s, __VA_ARGS__)
+#define TENDON_WGMMA_SHARED_OF(n, T, type, list, a, b, s, ...)                       \
   template <>                                                                        \
-  struct Wgmma<n> {                                                                  \
+  struct Wgmma<n, T> {                                                               \
     __device__ static void run(float (&d)[n / 2], uint64_t x, uint64_t y, int add) { \
-      asm volatile(TENDON_WGMMA_TEXT(n, list, "%" #a, b, s, "0, 0")                  \
+      asm volatile(TENDON_WGMMA_TEXT(n, type, list, "%" #a, b, s, "0, 0")            \
                    : __VA_ARGS__                                                     \
                    : "l"(x), "l"(y), "r"(add));                                      \
     }                                                                                \
@@ -78,6 +80,9 @@ struct Wgmma;
 TENDON_WGMMA_SHARED(16, "%0,%1,%2,%3,%4,%5,%6,%7", 8, 9, 10, TENDON_FOUR(d, 0), TENDON_FOUR(d, 4));
 TENDON_WGMMA_SHARED(64, TENDON_LIST20 "," TENDON_TEN(2) ",%30,%31", 32, 33, 34, TENDON_TWENTY(d, 0),
                     TENDON_FOUR(d, 20), TENDON_FOUR(d, 24), TENDON_FOUR(d, 28));
+TENDON_WGMMA_SHARED_OF(64, __half, "f16.f16", TENDON_LIST20 "," TENDON_TEN(2) ",%30,%31", 32, 33,
+                       34, TENDON_TWENTY(d, 0), TENDON_FOUR(d, 20), TENDON_FOUR(d, 24),
+                       TENDON_FOUR(d, 28));
 TENDON_WGMMA_SHARED(104, TENDON_LIST40 "," TENDON_TEN(4) ",%50,%51", 52, 53, 54,
                     TENDON_TWENTY(d, 0), TENDON_TWENTY(d, 20), TENDON_FOUR(d, 40),
                     TENDON_FOUR(d, 44), TENDON_FOUR(d, 48));
@@ -96,17 +101,20 @@ TENDON_WGMMA_SHARED(256, TENDON_LIST120 ",%120,%121,%122,%123,%124,%125,%126,%12
 
 // d[64, N] += a[64, 16] b[16, N]: a in registers as mma.sync lays it out, rows of b are the summed
 // dimension.
-template <int N>
+template <int N, class T = __nv_bfloat16>
 struct WgmmaRows;
 
-#define TENDON_WGMMA_ROWS(n, list, a0, a1, a2, a3, b, s, ...)                                     \
-  template <>                                                                                     \
-  struct WgmmaRows<n> {                                                                           \
-    __device__ static void run(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t y) {           \
-      asm volatile(TENDON_WGMMA_TEXT(n, list, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}", b, s, "1") \
-                   : __VA_ARGS__                                                                  \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(y), "r"(1));                 \
-    }                                                                                             \
+#define TENDON_WGMMA_ROWS(n, list, a0, a1, a2, a3, b, s, ...) \
+  TENDON_WGMMA_ROWS_OF(n, __nv_bfloat16, "bf16.bf16", list, a0, a1, a2, a3, b, s, __VA_ARGS__)
+#define TENDON_WGMMA_ROWS_OF(n, T, type, list, a0, a1, a2, a3, b, s, ...)                      \
+  template <>                                                                                  \
+  struct WgmmaRows<n, T> {                                                                     \
+    __device__ static void run(float (&d)[n / 2], const uint32_t (&a)[4], uint64_t y) {        \
+      asm volatile(                                                                            \
+          TENDON_WGMMA_TEXT(n, type, list, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}", b, s, "1") \
+          : __VA_ARGS__                                                                        \
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(y), "r"(1));                       \
+    }                                                                                          \
   }
 
 #if TENDON_WGMMA
@@ -117,6 +125,9 @@ TENDON_WGMMA_ROWS(80, TENDON_LIST40, 40, 41, 42, 43, 44, 45, TENDON_TWENTY(d, 0)
 TENDON_WGMMA_ROWS(128, TENDON_LIST60 ",%60,%61,%62,%63", 64, 65, 66, 67, 68, 69,
                   TENDON_TWENTY(d, 0), TENDON_TWENTY(d, 20), TENDON_TWENTY(d, 40),
                   TENDON_FOUR(d, 60));
+TENDON_WGMMA_ROWS_OF(128, __half, "f16.f16", TENDON_LIST60 ",%60,%61,%62,%63", 64, 65, 66, 67, 68,
+                     69, TENDON_TWENTY(d, 0), TENDON_TWENTY(d, 20), TENDON_TWENTY(d, 40),
+                     TENDON_FOUR(d, 60));
 TENDON_WGMMA_ROWS(256, TENDON_LIST120 ",%120,%121,%122,%123,%124,%125,%126,%127", 128, 129, 130,
                   131, 132, 133, TENDON_TWENTY(d, 0), TENDON_TWENTY(d, 20), TENDON_TWENTY(d, 40),
                   TENDON_TWENTY(d, 60), TENDON_TWENTY(d, 80), TENDON_TWENTY(d, 100),
