@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "ops/arena.h"
+#include "ops/independence.h"
 
 namespace tendon::cuda {
 namespace {
@@ -37,12 +38,13 @@ float as_float(const std::byte* p, std::int64_t i, DType dtype) {
   }
 }
 
-// Op `at` together with the next one.
-bool pair_planned(Planner& planner, const Trace& trace, std::size_t at) {
-  if (at + 1 >= trace.ops().size()) return false;
+// Plans op `at` together with those after it where one launch serves several: how many.
+std::size_t plan_together(Planner& planner, const Trace& trace, std::size_t at) {
+  if (at + 1 >= trace.ops().size()) return 0;
+  if (std::holds_alternative<ops::QkvRope>(trace.ops()[at])) return plan_qkv_batch(planner, at);
   const auto* norm = std::get_if<ops::RmsNorm>(&trace.ops()[at]);
   const auto* after = std::get_if<ops::Activation>(&trace.ops()[at + 1]);
-  return norm && after && plan_pair(planner, *norm, *after);
+  return norm && after && plan_pair(planner, *norm, *after) ? 2 : 0;
 }
 
 Stream new_stream() {
@@ -59,14 +61,19 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
       device_(open_device(device.index)),
       options_(options),
       stream_(new_stream()),
+      side_(stream_.get(), program_->traces.size()),
       weights_(*program_, compile.threads),
-      gemms_(std::make_unique<GemmLibrary>(device_, options.cache)),
+      gemms_(std::make_unique<GemmLibrary>(device_, options.cache, side_.get())),
       staging_(stream_.get()) {
   allocate();
   make_pool();
   for (std::size_t i = 0; i < planned_.size(); ++i) plan(i, compile);
   if (shared_.scratch_bytes) scratch_ = DeviceMemory(shared_.scratch_bytes, "temporary memory");
   shared_.scratch = scratch_.data();
+  if (side_shared_.scratch_bytes) {
+    side_scratch_ = DeviceMemory(side_shared_.scratch_bytes, "temporary memory");
+  }
+  side_shared_.scratch = side_scratch_.data();
   weights_.release();
   gemms_->save();
   for (Planned& planned : planned_) {
@@ -77,9 +84,10 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
     const Status warm = run(i, 0, 1);
     require(warm.ok(), "{}", warm.message());
   }
+  check(side_.join(), "warming up");
   check(cudaStreamSynchronize(stream_.get()), "warming up");
   for (DeviceMemory& buffer : buffers_) {
-    check(cudaMemset(buffer.data(), 0, buffer.size()), "clearing buffers");
+    check(cudaMemsetAsync(buffer.data(), 0, buffer.size(), stream_.get()), "clearing buffers");
   }
   for (const auto& [buffer, bytes] : program_->initial) {
     const Status done = write(buffer, bytes, 0);
@@ -89,10 +97,15 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
   check(cudaStreamSynchronize(stream_.get()), "writing initial contents");
 }
 
-CudaExecutable::~CudaExecutable() { cudaStreamSynchronize(stream_.get()); }
+CudaExecutable::~CudaExecutable() {
+  side_.join();
+  cudaStreamSynchronize(stream_.get());
+}
 
 void CudaExecutable::allocate() {
   shared_ = {device_, &weights_, gemms_.get()};
+  side_shared_ = {device_, &weights_, gemms_.get()};
+  side_shared_.aside = true;
   iteration_ = DeviceMemory(256, "the iteration counter");
   Memory memory;
   memory.iteration = reinterpret_cast<std::int32_t*>(iteration_.data());
@@ -100,7 +113,7 @@ void CudaExecutable::allocate() {
     buffers_.emplace_back(std::max<std::size_t>(bytes_of(spec), 256), "buffers");
     memory.buffers.push_back(buffers_.back().data());
   }
-  std::size_t most = 0;
+  std::vector<std::size_t> arenas;
   for (const Trace& trace : program_->traces) {
     Planned planned{&trace, memory};
     planned.iterates = reads_iteration(trace);
@@ -110,12 +123,41 @@ void CudaExecutable::allocate() {
       own_arenas_.emplace_back(arena.bytes, "the arena");
       planned.memory.arena = own_arenas_.back().data();
     }
-    most = std::max(most, arena.bytes);
+    arenas.push_back(arena.bytes);
     planned_.push_back(std::move(planned));
   }
   if (program_->record_taps) return;
+  find_independent(arenas);
+  std::size_t most = 0, most_aside = 0;
+  for (std::size_t i = 0; i < arenas.size(); ++i) {
+    std::size_t& to = planned_[i].aside ? most_aside : most;
+    to = std::max(to, arenas[i]);
+  }
   arena_ = DeviceMemory(most, "the arena");
-  for (Planned& planned : planned_) planned.memory.arena = arena_.data();
+  if (most_aside) side_arena_ = DeviceMemory(most_aside, "the side arena");
+  for (Planned& planned : planned_) {
+    planned.memory.arena = planned.aside ? side_arena_.data() : arena_.data();
+  }
+}
+
+// Of two traces that touch nothing of each other the one with the smaller arena runs aside.
+void CudaExecutable::find_independent(const std::vector<std::size_t>& arenas) {
+  const std::size_t count = planned_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    planned_[i].clashes.resize(count);
+    for (std::size_t j = 0; j < count; ++j) {
+      planned_[i].clashes[j] = clash(*planned_[i].trace, *planned_[j].trace);
+    }
+    for (std::size_t b = 0; b < buffers_.size(); ++b) {
+      planned_[i].touches.push_back(touches(*planned_[i].trace, {static_cast<std::int32_t>(b)}));
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t j = 0; j < count; ++j) {
+      const bool smaller = arenas[i] < arenas[j] && !planned_[i].iterates && !planned_[j].iterates;
+      if (smaller && !planned_[i].clashes[j]) planned_[i].aside = true;
+    }
+  }
 }
 
 void CudaExecutable::make_pool() {
@@ -142,8 +184,8 @@ void CudaExecutable::plan(std::size_t i, const CompileOptions& compile) {
   Planned& planned = planned_[i];
   const Trace& trace = *planned.trace;
   if (plan_persistent(i)) return;
-  Planner planner(trace, planned.memory, planned.offsets, shared_);
-  for (std::size_t at = 0; at < trace.ops().size(); ++at) {
+  Planner planner(trace, planned.memory, planned.offsets, planned.aside ? side_shared_ : shared_);
+  for (std::size_t at = 0, planned_ops = 1; at < trace.ops().size(); at += planned_ops) {
     if (compile.progress) {
       const double part = static_cast<double>(at) / static_cast<double>(trace.ops().size());
       compile.progress(trace.name() + ": " + trace.label(at),
@@ -151,10 +193,9 @@ void CudaExecutable::plan(std::size_t i, const CompileOptions& compile) {
     }
     planner.begin(at);
     try {
-      if (pair_planned(planner, trace, at)) {
-        ++at;
-        continue;
-      }
+      planned_ops = plan_together(planner, trace, at);
+      if (planned_ops > 0) continue;
+      planned_ops = 1;
       std::visit([&](const auto& op) { cuda::plan(planner, op); }, trace.ops()[at]);
     } catch (const Error& e) {
       fail("{}: {}: {}", trace.name(), trace.label(at), e.what());
@@ -165,17 +206,20 @@ void CudaExecutable::plan(std::size_t i, const CompileOptions& compile) {
 
 void CudaExecutable::capture(Planned& planned) {
   Handle<cudaGraph_t, cudaGraphDestroy> graph;
-  check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "capturing");
-  for (const Planner::Planned& p : planned.launches) p.launch(stream_.get());
-  if (planned.iterates) launch_add_one(planned.memory.iteration, stream_.get());
-  check(cudaStreamEndCapture(stream_.get(), graph.put()), planned.trace->name().c_str());
+  cudaStream_t stream = planned.aside ? side_.get() : stream_.get();
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing");
+  for (const Planner::Planned& p : planned.launches) p.launch(stream);
+  if (planned.iterates) launch_add_one(planned.memory.iteration, stream);
+  check(cudaStreamEndCapture(stream, graph.put()), planned.trace->name().c_str());
   check(cudaGetLastError(), planned.trace->name().c_str());
   check(cudaGraphInstantiate(planned.graph.put(), graph.get(), 0), planned.trace->name().c_str());
   check(cudaGraphUpload(planned.graph.get(), stream_.get()), "uploading a graph");
 }
 
 MemoryReport CudaExecutable::memory() const {
-  MemoryReport report{.weights = weights_.bytes(), .arena = arena_.size() + scratch_.size()};
+  MemoryReport report{
+      .weights = weights_.bytes(),
+      .arena = arena_.size() + scratch_.size() + side_arena_.size() + side_scratch_.size()};
   for (const DeviceMemory& b : buffers_) report.buffers += b.size();
   for (const DeviceMemory& a : own_arenas_) report.arena += a.size();
   if (pool_) report.arena += pool_->bytes();
@@ -203,14 +247,27 @@ Status CudaExecutable::write(BufferRef buffer, std::span<const std::byte> data,
                              std::size_t offset) noexcept {
   if (Status bad = outside(buffer, offset, data.size()); !bad.ok()) return bad;
   std::byte* to = buffers_[static_cast<std::size_t>(buffer.id)].data() + offset;
-  return checked(staging_.write(to, data), "writing a buffer");
+  const cudaError_t joined = join_for(buffer);
+  return checked(joined == cudaSuccess ? staging_.write(to, data) : joined, "writing a buffer");
 }
 
 Status CudaExecutable::read(BufferRef buffer, std::span<std::byte> data,
                             std::size_t offset) noexcept {
   if (Status bad = outside(buffer, offset, data.size()); !bad.ok()) return bad;
   const std::byte* from = buffers_[static_cast<std::size_t>(buffer.id)].data() + offset;
-  return checked(staging_.read(data, from), "reading a buffer");
+  const cudaError_t joined = join_for(buffer);
+  return checked(joined == cudaSuccess ? staging_.read(data, from) : joined, "reading a buffer");
+}
+
+// Waits for what runs aside where it touches a buffer.
+cudaError_t CudaExecutable::join_for(BufferRef buffer) noexcept {
+  for (std::size_t i = 0; i < planned_.size(); ++i) {
+    const Planned& planned = planned_[i];
+    if (planned.aside && side_.running(i) && planned.touches[static_cast<std::size_t>(buffer.id)]) {
+      return side_.join();
+    }
+  }
+  return cudaSuccess;
 }
 
 Status CudaExecutable::run(std::size_t trace, int first, int count) noexcept {
@@ -219,21 +276,33 @@ Status CudaExecutable::run(std::size_t trace, int first, int count) noexcept {
   const Planned& planned = planned_[trace];
   nvtxRangePushA(planned.trace->name().c_str());
   cudaError_t status = cudaSuccess;
-  if (planned.step) {
-    status = planned.step->run(first, count, stream_.get());
+  if (planned.aside) {
+    status = side_.enter();
+    if (status == cudaSuccess) status = launch(planned, first, count);
+    if (status == cudaSuccess) status = side_.leave(trace);
   } else {
-    if (planned.iterates) launch_set(planned.memory.iteration, first, stream_.get());
-    for (int i = 0; i < count && status == cudaSuccess; ++i) {
-      status = cudaGraphLaunch(planned.graph.get(), stream_.get());
-    }
+    if (side_.clashes(planned.clashes)) status = side_.join();
+    if (status == cudaSuccess) status = launch(planned, first, count);
   }
   if (status == cudaSuccess) status = cudaGetLastError();
   nvtxRangePop();
   return checked(status, planned.trace->name().c_str());
 }
 
+cudaError_t CudaExecutable::launch(const Planned& planned, int first, int count) noexcept {
+  if (planned.step) return planned.step->run(first, count, stream_.get());
+  cudaStream_t stream = planned.aside ? side_.get() : stream_.get();
+  if (planned.iterates) launch_set(planned.memory.iteration, first, stream);
+  cudaError_t status = cudaSuccess;
+  for (int i = 0; i < count && status == cudaSuccess; ++i) {
+    status = cudaGraphLaunch(planned.graph.get(), stream);
+  }
+  return status;
+}
+
 Status CudaExecutable::wait() noexcept {
-  return checked(cudaStreamSynchronize(stream_.get()), "waiting");
+  const cudaError_t joined = side_.join();
+  return checked(joined == cudaSuccess ? cudaStreamSynchronize(stream_.get()) : joined, "waiting");
 }
 
 std::vector<float> CudaExecutable::fetch(std::size_t trace, Value value) {
@@ -256,6 +325,7 @@ std::vector<float> CudaExecutable::fetch(std::size_t trace, Value value) {
   }
   if (info.shape.numel() == 0) return {};
   std::vector<std::byte> raw(static_cast<std::size_t>(extent) * size_of(info.dtype));
+  check(side_.join(), "fetching");
   check(cudaStreamSynchronize(stream_.get()), "fetching");
   check(cudaMemcpy(raw.data(), from.data, raw.size(), cudaMemcpyDeviceToHost), "fetching");
   std::vector<float> dense(static_cast<std::size_t>(info.shape.numel()));
@@ -272,6 +342,7 @@ std::vector<float> CudaExecutable::fetch(std::size_t trace, Value value) {
 
 std::vector<Executable::StepTime> CudaExecutable::profile(std::size_t trace, int repetitions) {
   const Planned& planned = planned_.at(trace);
+  check(side_.join(), "profiling");
   if (planned.step) return planned.step->profile(repetitions, stream_.get());
   const std::size_t ops = planned.trace->ops().size();
   std::vector<Event> marks(ops + 1);

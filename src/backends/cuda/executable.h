@@ -6,6 +6,7 @@
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/persistent.h"
 #include "backends/cuda/planner.h"
+#include "backends/cuda/side_stream.h"
 #include "backends/cuda/staging.h"
 
 namespace tendon::cuda {
@@ -34,15 +35,20 @@ class CudaExecutable final : public Executable {
     std::vector<Planner::Planned> launches;
     GraphExec graph;
     bool iterates = false;
+    bool aside = false;                    // runs on the side stream
+    std::vector<char> clashes, touches;    // which traces, which buffers
     std::unique_ptr<PersistentStep> step;  // in place of the graph
   };
 
   void allocate();
+  void find_independent(const std::vector<std::size_t>& arenas);
   void make_pool();
   void plan(std::size_t trace, const CompileOptions& compile);
   bool plan_persistent(std::size_t trace);
   void capture(Planned& planned);
   void set_iteration(int value) noexcept;
+  cudaError_t launch(const Planned& planned, int first, int count) noexcept;
+  cudaError_t join_for(BufferRef buffer) noexcept;
   Status checked(cudaError_t status, const char* what) const noexcept;
   Status outside(BufferRef buffer, std::size_t offset, std::size_t size) const noexcept;
 
@@ -50,12 +56,13 @@ class CudaExecutable final : public Executable {
   Device device_;
   CudaOptions options_;
   Stream stream_;
+  SideStream side_;
   WeightStore weights_;
   std::unique_ptr<GemmLibrary> gemms_;
   std::unique_ptr<PersistentPool> pool_;
   std::vector<DeviceMemory> buffers_, own_arenas_;
-  DeviceMemory arena_, scratch_, iteration_;
-  Shared shared_;
+  DeviceMemory arena_, scratch_, side_arena_, side_scratch_, iteration_;
+  Shared shared_, side_shared_;
   Staging staging_;
   std::vector<Planned> planned_;
 };

@@ -106,17 +106,22 @@ cublasStatus_t Gemm::launch(const GemmOperands& o, const cublasLtMatmulAlgo_t& a
   }
   return cublasLtMatmul(library_->handle_.get(), description_.get(), &one, o.weight, a_.get(), o.x,
                         b_.get(), &beta, added ? o.residual : o.out, c_.get(), o.out, d_.get(),
-                        &algorithm, library_->workspace_.data(), GemmLibrary::kWorkspace, stream);
+                        &algorithm, library_->workspace(stream), GemmLibrary::kWorkspace, stream);
+}
+
+void* GemmLibrary::workspace(cudaStream_t stream) const {
+  return stream == side_ ? side_workspace_.data() : workspace_.data();
 }
 
 void Gemm::run(const GemmOperands& operands, cudaStream_t stream) const {
   check(launch(operands, algorithm_, stream), "a product");
 }
 
-GemmLibrary::GemmLibrary(const Device& device, std::filesystem::path cache)
-    : device_(device), cache_(std::move(cache)) {
+GemmLibrary::GemmLibrary(const Device& device, std::filesystem::path cache, cudaStream_t side)
+    : device_(device), cache_(std::move(cache)), side_(side) {
   check(cublasLtCreate(handle_.put()), "opening the library");
   workspace_ = DeviceMemory(kWorkspace, "the products' workspace");
+  side_workspace_ = DeviceMemory(kWorkspace, "the products' workspace");
   verdict_ = DeviceMemory(256, "a verdict");
   check(cudaStreamCreateWithFlags(stream_.put(), cudaStreamNonBlocking), "creating a stream");
   check(cudaEventCreate(start_.put()), "creating an event");

@@ -58,8 +58,9 @@ class Gemm {
 
 class GemmLibrary {
  public:
-  // `cache` may be empty. Reads it where device and library versions agree.
-  GemmLibrary(const Device& device, std::filesystem::path cache);
+  // `cache` may be empty. Reads it where device and library versions agree. Products on `side` may
+  // run beside those on any one other stream.
+  GemmLibrary(const Device& device, std::filesystem::path cache, cudaStream_t side);
 
   // The gemm of a shape, measured with these weights where no earlier choice is known.
   const Gemm& get(const GemmShape& shape, const void* weight);
@@ -94,6 +95,7 @@ class GemmLibrary {
  private:
   friend class Gemm;
   static constexpr std::size_t kWorkspace = 32u << 20;
+  void* workspace(cudaStream_t stream) const;
   std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Gemm& gemm) const;
   void choose(Gemm& gemm, const void* weight);
   void measure(Gemm& gemm, const void* weight);
@@ -103,7 +105,8 @@ class GemmLibrary {
   Device device_;
   std::filesystem::path cache_;
   BlasLt handle_;
-  DeviceMemory workspace_, scratch_, verdict_, flush_;
+  cudaStream_t side_;
+  DeviceMemory workspace_, side_workspace_, scratch_, verdict_, flush_;
   Stream stream_;
   Event start_, stop_;
   std::map<std::string, std::unique_ptr<Gemm>> gemms_;

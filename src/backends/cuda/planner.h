@@ -38,6 +38,7 @@ struct Shared {
   GemmLibrary* gemms = nullptr;
   std::byte* scratch = nullptr;         // set before the first launch
   std::size_t scratch_bytes = 0;        // the most that any op asked for
+  bool aside = false;                   // these traces run beside others
   std::vector<DeviceMemory> constants;  // small arrays that ops need beside their operands
 };
 
@@ -108,6 +109,9 @@ void plan(Planner& planner, const ops::Attention& op);
 void plan(Planner& planner, const ops::RmsNorm& op);
 // A norm and the activation right after it in one kernel; false where they cannot be.
 bool plan_pair(Planner& planner, const ops::RmsNorm& op, const ops::Activation& after);
+// The ops from `at` on that project few rows and need nothing of each other, in one go: how many
+// there were, 0 where there are not at least two.
+std::size_t plan_qkv_batch(Planner& planner, std::size_t at);
 void plan(Planner& planner, const ops::LayerNorm& op);
 void plan(Planner& planner, const ops::Rope& op);
 void plan(Planner& planner, const ops::QkvRope& op);

@@ -3,6 +3,7 @@
 #include "backends/cuda/device/tensor_copy.cuh"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/product.h"
+#include "backends/cuda/row_product.h"
 
 namespace tendon::cuda {
 namespace {
@@ -70,9 +71,7 @@ __device__ void place_all(const Args& a) {
 }
 
 template <int V>
-__global__ void finish_kernel(Args a) {
-  device::let_successors_start();
-  device::wait_for_predecessors();
+__device__ void place(const Args& a) {
   if (!a.section[0].norm && !a.section[1].norm) {
     place_all<V>(a);
     return;
@@ -111,6 +110,23 @@ __global__ void finish_kernel(Args a) {
                              a.rotation.interleaved, x, y);
     }
   }
+}
+
+template <int V>
+__global__ void finish_kernel(Args a) {
+  device::let_successors_start();
+  device::wait_for_predecessors();
+  place<V>(a);
+}
+
+// Several ops of one shape: blockIdx.y says which; `all` holds `bytes` of each.
+template <int V>
+__global__ void finish_batch_kernel(const Args* list, const char* all, int64_t bytes) {
+  device::let_successors_start();
+  Args a = list[blockIdx.y];
+  a.all = all + blockIdx.y * bytes;
+  device::wait_for_predecessors();
+  place<V>(a);
 }
 
 Section section(Planner& planner, Value out, WeightRef norm, int first, bool rotated) {
@@ -166,23 +182,130 @@ Args arguments(Planner& planner, const ops::QkvRope& op) {
 
 }  // namespace
 
-void plan(Planner& planner, const ops::QkvRope& op) {
-  Args a = arguments(planner, op);
-  Product p{.x = planner.rows(op.x), .weight = op.weight};
-  p.n = a.n, p.k = p.x.width, p.in = product_dtype(planner, op.x, op.weight);
-  bool half = p.in == DType::bf16;
+namespace {
+
+// One op as the kernels take it.
+struct Planned {
+  Args args;
+  Product product;
+  int vector = 1;
+};
+
+Planned planned(Planner& planner, const ops::QkvRope& op) {
+  Planned p{arguments(planner, op), {.x = planner.rows(op.x), .weight = op.weight}};
+  Args& a = p.args;
+  p.product.n = a.n, p.product.k = p.product.x.width;
+  p.product.in = product_dtype(planner, op.x, op.weight);
+  bool half = p.product.in == DType::bf16;
   for (const Section& s : a.section) half &= !s.out.data || s.out.dtype == DType::bf16;
   a.dtype = half ? DType::bf16 : DType::f32;
   const bool wide = a.width % 16 == 0 && a.n % 8 == 0 &&
                     vector_width({a.section[0].out, a.section[1].out, a.section[2].out}) == 8;
-  const int tokens = p.x.count;
-  const Scratch all = plan_product_to_scratch(planner, p, a.dtype);
-  planner.launch([a, all, wide, tokens](cudaStream_t stream) mutable {
-    a.all = all.get();
-    if (wide) {
-      launch(finish_kernel<8>, {dim3(static_cast<unsigned>(tokens)), kThreads}, stream, a);
+  p.vector = wide ? 8 : 1;
+  return p;
+}
+
+// First and one past the last byte of a value.
+std::pair<const std::byte*, const std::byte*> extent(const Planner& planner, Value v) {
+  const Planner::Operand o = planner.at(v);
+  std::int64_t last = 1;
+  for (int d = 0; o && d < o.info->shape.rank(); ++d) {
+    last += (o.info->shape[d] - 1) * o.info->strides[static_cast<std::size_t>(d)];
+  }
+  return {o.data, o ? o.data + last * static_cast<std::int64_t>(size_of(o.info->dtype)) : o.data};
+}
+
+// Whether an op writes nothing that another reads or writes.
+bool apart(const Planner& planner, const ops::QkvRope& writer, const ops::QkvRope& other) {
+  for (const Value out : {writer.q, writer.k, writer.v}) {
+    const auto [first, last] = extent(planner, out);
+    for (const Value v : {other.x, other.q, other.k, other.v}) {
+      const auto [begin, end] = extent(planner, v);
+      if (first < end && begin < last) return false;
+    }
+  }
+  return true;
+}
+
+bool alike(const Planned& a, const Planned& b) {
+  return a.product.n == b.product.n && a.product.k == b.product.k && a.vector == b.vector &&
+         a.product.x.count == b.product.x.count && a.args.dtype == b.args.dtype;
+}
+
+// The ops from `at` on that may share a launch.
+std::vector<Planned> batch(Planner& planner, std::size_t at) {
+  constexpr std::size_t kMost = 64;
+  const std::vector<Op>& ops = planner.trace().ops();
+  std::vector<Planned> all;
+  for (std::size_t i = at; i < ops.size() && all.size() < kMost; ++i) {
+    const auto* op = std::get_if<ops::QkvRope>(&ops[i]);
+    if (!op) break;
+    Planned p = planned(planner, *op);
+    const RowBatch shape{.rows = p.product.x.count, .n = p.product.n, .k = p.product.k};
+    const bool suits = p.product.in == DType::bf16 && p.product.x.dtype == DType::bf16 &&
+                       p.product.x.even() &&
+                       suits_row_batch(shape, {p.product.x.data, nullptr, p.product.x.row_stride});
+    bool free = suits && (all.empty() || alike(all[0], p));
+    for (std::size_t j = at; j < i && free; ++j) {
+      const auto& earlier = std::get<ops::QkvRope>(ops[j]);
+      free = apart(planner, earlier, *op) && apart(planner, *op, earlier);
+    }
+    if (!free) break;
+    all.push_back(std::move(p));
+  }
+  return all;
+}
+
+}  // namespace
+
+std::size_t plan_qkv_batch(Planner& planner, std::size_t at) {
+  const std::vector<Planned> all = batch(planner, at);
+  if (all.size() < 2) return 0;
+  std::vector<RowEntry> entries;
+  std::vector<Args> list;
+  for (const Planned& p : all) {
+    const void* weight = planner.weights().matrix(p.product.weight, DType::bf16);
+    entries.push_back({p.product.x.data, weight, p.product.x.row_stride});
+    list.push_back(p.args);
+  }
+  const Product& p = all[0].product;
+  RowBatch b{.count = static_cast<int>(all.size()), .rows = p.x.count, .n = p.n, .k = p.k};
+  b.out = all[0].args.dtype;
+  // Beside another trace: a quarter of the device streams half as fast as all of it.
+  if (planner.shared().aside) {
+    b.multiprocessors = planner.shared().device.properties.multiProcessorCount / 4;
+  }
+  b.entries = static_cast<const RowEntry*>(
+      planner.constant(entries.data(), entries.size() * sizeof(RowEntry)));
+  const auto* args =
+      static_cast<const Args*>(planner.constant(list.data(), list.size() * sizeof(Args)));
+  const std::int64_t bytes = std::int64_t{b.rows} * b.n * static_cast<std::int64_t>(size_of(b.out));
+  const Scratch sums = planner.scratch(all.size() * static_cast<std::size_t>(bytes));
+  const int vector = all[0].vector;
+  planner.launch([b, args, bytes, sums, vector](cudaStream_t stream) {
+    launch_row_batch(b, sums.get(), stream);
+    const dim3 grid(static_cast<unsigned>(b.rows), static_cast<unsigned>(b.count));
+    const char* from = reinterpret_cast<const char*>(sums.get());
+    if (vector == 8) {
+      launch(finish_batch_kernel<8>, {grid, kThreads}, stream, args, from, bytes);
     } else {
-      launch(finish_kernel<1>, {dim3(static_cast<unsigned>(tokens)), kThreads}, stream, a);
+      launch(finish_batch_kernel<1>, {grid, kThreads}, stream, args, from, bytes);
+    }
+  });
+  return all.size();
+}
+
+void plan(Planner& planner, const ops::QkvRope& op) {
+  const Planned p = planned(planner, op);
+  const Scratch all = plan_product_to_scratch(planner, p.product, p.args.dtype);
+  planner.launch([a = p.args, all, tokens = p.product.x.count,
+                  vector = p.vector](cudaStream_t stream) mutable {
+    a.all = all.get();
+    const dim3 grid(static_cast<unsigned>(tokens));
+    if (vector == 8) {
+      launch(finish_kernel<8>, {grid, kThreads}, stream, a);
+    } else {
+      launch(finish_kernel<1>, {grid, kThreads}, stream, a);
     }
   });
 }

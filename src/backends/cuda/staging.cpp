@@ -27,7 +27,7 @@ cudaError_t Staging::write(std::byte* to, std::span<const std::byte> data) noexc
       const cudaError_t status = advance();
       if (status != cudaSuccess) return status;
     }
-    const std::size_t n = std::min(data.size(), kPart - used_);
+    const std::size_t n = std::min({data.size(), kPart - used_, kCopy});
     std::byte* host = memory_.data() + static_cast<std::size_t>(part_) * kPart + used_;
     std::memcpy(host, data.data(), n);
     const cudaError_t status = cudaMemcpyAsync(to, host, n, cudaMemcpyHostToDevice, stream_);

@@ -21,6 +21,8 @@ class Staging {
  private:
   static constexpr std::size_t kPart = 4u << 20;
   static constexpr int kParts = 4;
+  static constexpr std::size_t kCopy = 256u
+                                       << 10;  // the device fetches one while the next is filled
   cudaError_t advance() noexcept;
 
   cudaStream_t stream_;

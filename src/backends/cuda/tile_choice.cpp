@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "backends/cuda/product.h"
+#include "backends/cuda/row_product.h"
 #include "backends/cuda/tiles.h"
 #include "base/error.h"
 
@@ -14,6 +15,7 @@ namespace tendon::cuda {
 namespace {
 
 constexpr std::array<int, 6> kRows = {16, 104, 128, 136, 200, 256};
+constexpr TileForm kRowForm{.rows = 1};  // stands for row_product.h
 constexpr int kFeatures = 128, kMostCluster = 8;
 constexpr const char* kLibrary = "library";
 
@@ -41,6 +43,14 @@ int tile_count(const TileProduct& p, int rows) {
   return p.conv.kernel_x ? conv_tiles(p.conv, rows) : ceiling(p.x.count, rows);
 }
 
+void launch_form(const TileProduct& p, const TileForm& form, cudaStream_t stream) {
+  if (form.rows == kRowForm.rows) {
+    launch_row_product(p, stream);
+  } else {
+    launch_tiles(p, form, stream);
+  }
+}
+
 // The fastest of all forms that gives the plain product; split 0 where none does.
 std::pair<TileForm, double> fastest(Planner& planner, TileProduct p) {
   GemmLibrary& library = *planner.shared().gemms;
@@ -61,7 +71,7 @@ std::pair<TileForm, double> fastest(Planner& planner, TileProduct p) {
     const double taken = library.seconds([&](cudaStream_t stream, int i) {
       TileProduct own = p;
       own.weight = random.weight(i);
-      launch_tiles(own, form, stream);
+      launch_form(own, form, stream);
     });
     found.emplace_back(taken, form);
   }
@@ -77,7 +87,7 @@ std::pair<TileForm, double> fastest(Planner& planner, TileProduct p) {
   for (const auto& [taken, form] : found) {
     if (taken > 1) break;
     if (p.conv.kernel_x) return {form, taken};
-    library.seconds([&](cudaStream_t stream, int) { launch_tiles(bare, form, stream); });
+    library.seconds([&](cudaStream_t stream, int) { launch_form(bare, form, stream); });
     if (library.holds(shape, p.x.data, p.weight, bare.epilogue.out.data)) return {form, taken};
   }
   return {TileForm{.split = 0}, 1e30};
@@ -95,7 +105,8 @@ bool parse(const std::string& text, TileForm& form) {
   char dot;
   in >> f.rows >> dot >> f.features >> dot >> f.tokens >> dot >> f.split >> dot >>
       f.per_multiprocessor;
-  const bool known = std::find(kRows.begin(), kRows.end(), f.rows) != kRows.end();
+  const bool known =
+      f.rows == kRowForm.rows || std::find(kRows.begin(), kRows.end(), f.rows) != kRows.end();
   const bool fits = f.features > 0 && f.tokens > 0 && f.split > 0 &&
                     f.features * f.tokens * f.split <= kMostCluster &&
                     (f.per_multiprocessor == 1 || f.per_multiprocessor == 2);
@@ -108,13 +119,14 @@ std::string TileProduct::str() const {
   const EpilogueArgs& e = epilogue;
   const std::string picture =
       conv.kernel_x ? fmt::format("c{}x{}s{}", conv.out_width, conv.kernel_x, conv.stride) : "";
-  return fmt::format("tiles1/{}{}x{}x{}.{}.p{}.{}.{}{}{}{}", picture, x.count, n, k, x.row_stride,
+  return fmt::format("tiles2/{}{}x{}x{}.{}.p{}.{}.{}{}{}{}", picture, x.count, n, k, x.row_stride,
                      paired, name(e.out.dtype), e.bias ? "b" : "", static_cast<int>(e.curve),
                      e.gate.data ? "g" : "", e.residual.data ? "r" : "");
 }
 
 std::vector<TileForm> tile_forms(const TileProduct& p, int multiprocessors) {
   std::vector<TileForm> all;
+  if (suits_row_product(p)) all.push_back(kRowForm);
   const int features = ceiling(p.n, p.paired ? kFeatures / 2 : kFeatures),
             pieces = ceiling(p.k, 64);
   const std::vector<int> choices =
@@ -151,7 +163,7 @@ bool plan_tiles(Planner& planner, const TileProduct& p, const Alternative& other
     if (!ours) return false;
     form = best;
   }
-  planner.launch([p, form](cudaStream_t stream) { launch_tiles(p, form, stream); });
+  planner.launch([p, form](cudaStream_t stream) { launch_form(p, form, stream); });
   return true;
 }
 

@@ -181,14 +181,16 @@ Status FastWamModel::run(const ModelInput& input, StageRunner& runner,
   if (scheduled_steps_ != input.steps || scheduled_shift_ != shift) {
     schedule(input.steps, shift, runner);
   }
-  const std::size_t at = encode_context(sample, runner);
-  const auto pixels = static_cast<std::size_t>(config_.image_height * config_.image_width * 3);
-  runner.write<float>(buffers_.image, std::span<const float>(sample.cameras[0], pixels));
-  runner.run("vision", vision_);
+  // State and picture need nothing of each other, and the device works while the host copies the
+  // picture and compares the text with what it has.
   if (!sample.state.empty()) {
     runner.write<float>(buffers_.state, sample.state);
     runner.run("prefix", state_);
   }
+  const auto pixels = static_cast<std::size_t>(config_.image_height * config_.image_width * 3);
+  runner.write<float>(buffers_.image, std::span<const float>(sample.cameras[0], pixels));
+  runner.run("vision", vision_);
+  const std::size_t at = encode_context(sample, runner);
   runner.run("prefix", prefix_[at]);
   std::size_t step = step_[at];
   if (!input.pinned.empty()) {
