@@ -147,13 +147,17 @@ TEST(FastWamSavings, TextOncePerPrompt) {
   RecordedCall call = recorded.call("n4");
   std::vector<float> rows = session.encode(call.tokens[0]);
   call.input.samples[0].context = rows;
+  const auto encoded = [&] {
+    const auto& stages = session.stages_run();
+    return std::find(stages.begin(), stages.end(), "text") != stages.end();
+  };
   const auto first = session.run(call.input);
-  EXPECT_EQ(session.stages_run()[1], "text");
+  EXPECT_TRUE(encoded());
   EXPECT_EQ(session.run(call.input), first);
-  EXPECT_EQ(session.stages_run()[0], "vision");
+  EXPECT_FALSE(encoded());
   const float kept = std::exchange(rows[5], 2.0f);  // in place: the address stays
   EXPECT_NE(session.run(call.input), first);
-  EXPECT_EQ(session.stages_run()[0], "text");
+  EXPECT_TRUE(encoded());
   rows[5] = kept;
   EXPECT_EQ(session.run(call.input), first);
 }
