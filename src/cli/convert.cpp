@@ -1,10 +1,12 @@
 #include "engine/convert.h"
 
 #include <fmt/core.h>
+#include <signal.h>
 
 #include <CLI/App.hpp>
 #include <memory>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/common.h"
@@ -14,11 +16,36 @@
 namespace tendon::cli {
 namespace {
 
+// Ctrl-C and SIGTERM wait for check(), so that a folder half-written is taken away.
+class Interrupts {
+ public:
+  Interrupts() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~Interrupts() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  // Throws Error where one came.
+  void check() const {
+    const timespec now{};
+    require(sigtimedwait(&set_, nullptr, &now) < 0, "interrupted; nothing was written");
+  }
+
+ private:
+  sigset_t set_, before_;
+};
+
 void run(ConvertOptions options, double shard_gigabytes) {
   options.shard_bytes = static_cast<std::uint64_t>(shard_gigabytes * 1e9);
-  if (const auto show = progress()) {
-    options.progress = [show](double done) { show("converting", done); };
-  }
+  const Interrupts interrupts;
+  options.progress = [&interrupts, show = progress()](double done) {
+    interrupts.check();
+    if (show) show("converting", done);
+  };
   const ConvertReport report = convert(options);
   measure::Table table({"file", "tensors", "bytes"});
   for (const auto& file : report.files) {

@@ -5,9 +5,11 @@ The small synthetic policy is taken apart into .pt files by a writer of pickles 
 """
 import io
 import json
+import os
 import pathlib
 import pickle
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -121,8 +123,14 @@ def read_safetensors(path):
             for name, t in header.items()}
 
 
-def run(*line):
-    return subprocess.run([TENDON, *map(str, line)], capture_output=True, text=True)
+def run(*line, **more):
+    return subprocess.run([TENDON, *map(str, line)], capture_output=True, text=True, **more)
+
+
+def interrupt_myself():
+    """A SIGINT that waits for whoever asks: it outlives the exec that follows."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def in_layers(name):
@@ -215,8 +223,8 @@ class ConvertTest(unittest.TestCase):
         self.assertEqual(list(self.folder.glob('*.partial*')), [])
         return done.stdout
 
-    def refused(self, word, *line):
-        done = run('convert', *line, '--out', self.out)
+    def refused(self, word, *line, **more):
+        done = run('convert', *line, '--out', self.out, **more)
         self.assertEqual(done.returncode, 2, done.stdout)
         self.assertTrue(done.stderr.startswith('tendon: '), done.stderr)
         self.assertEqual(done.stderr.count('\n'), 1, done.stderr)
@@ -234,6 +242,10 @@ class ConvertTest(unittest.TestCase):
         for part in ('vae', 'text'):
             self.assertEqual(read_safetensors(self.out / f'{part}.safetensors'), self.parts[part])
         self.assertEqual(self.actions(self.out), self.wanted)
+
+    def test_an_interrupt_leaves_nothing(self):
+        self.refused('interrupted', self.published(), *self.others(),
+                     preexec_fn=interrupt_myself)
 
     def test_layers(self):
         self.converted(self.published(), *self.others(), *self.companions, '--layout', 'layers')
