@@ -1,7 +1,8 @@
 // The acceptance of a backend on a GPU machine: every op at every shape against the reference, then
 // whole models at their published sizes with generated weights. Text to stdout, JSON to a file.
 //   gpu_acceptance ops [PATTERN] [--json FILE]
-//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --compare] [--cache FILE]
+//   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --persistent] [--compare]
+//   [--cache FILE]
 //   [--idle SECONDS] [--json FILE]
 // --steps-only shrinks all but the denoising step; --dims JSON changes dimensions of all workloads.
 #include <fmt/core.h>
@@ -48,7 +49,7 @@ struct Arguments {
   std::vector<std::string> words;
   std::string json_file, cache, dims = "{}";
   int runs = 300, idle = 0;
-  bool ops = false, captured = false, compare = false, steps_only = false;
+  bool ops = false, captured = false, persistent = false, compare = false, steps_only = false;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -72,6 +73,8 @@ Arguments parse(int argc, char** argv) {
       a.ops = true;
     } else if (word == "--compare") {
       a.compare = true;
+    } else if (word == "--persistent") {
+      a.persistent = true;
     } else if (word == "--captured") {
       a.captured = true;
     } else {
@@ -154,8 +157,10 @@ class Loaded {
     auto program = std::make_unique<Program>();
     model_->record(*program);
     auto initial = std::move(program->initial);
-    const auto backend = make_cuda(
-        {.steps = a.captured ? StepMode::captured : StepMode::automatic, .cache = a.cache});
+    const auto backend = make_cuda({.steps = a.captured     ? StepMode::captured
+                                             : a.persistent ? StepMode::persistent
+                                                            : StepMode::automatic,
+                                    .cache = a.cache});
     executable_ = backend->compile(std::move(program), {});
     for (const auto& [buffer, bytes] : initial) {
       const Status status = executable_->write(buffer, bytes);

@@ -12,7 +12,7 @@ namespace {
 
 using namespace persistent;
 
-constexpr int kMinorOfBulkCopies = 9;  // sm_90: bulk copies, clusters
+constexpr int kMajorOfWarpgroups = 9;  // sm_90 alone
 
 // Intermediates one after the other; none shares memory, because a norm is computed by whoever
 // reads it.
@@ -34,16 +34,72 @@ Layout lay_out(const Trace& trace) {
 
 // What the kernel has no phase for, in ops that it has.
 Trace lowered(const Trace& trace) {
-  return trace.lowered([](const Op& op) {
+  return trace.lowered([&](const Op& op) {
     const auto* q = std::get_if<ops::QkvRope>(&op);
-    return !q || (!q->norm_q && !q->norm_k);
+    return !q || (!q->norm_q && !q->norm_k) || defers_head_norms(trace, *q);
   });
+}
+
+template <class T>
+DeviceMemory on_device(const std::vector<T>& values, const char* what) {
+  DeviceMemory memory(std::max<std::size_t>(values.size() * sizeof(T), 256), what);
+  check(cudaMemcpy(memory.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
+        what);
+  return memory;
 }
 
 // Packed weights of a list of products, shared by the steps that have the same list.
 struct Streams {
-  DeviceMemory data, first;
+  DeviceMemory data, first, piece_count, piece_rows;
+  int piece_stride = 0;
 };
+
+// Working memory of a completed step.
+int region_bytes(const StepPlan& plan) {
+  int most = 0;
+  for (const Phase& phase : plan.phases) {
+    if (phase.kind == Kind::attention) most = std::max(most, attention_bytes(plan.heads_width));
+    if (phase.kind == Kind::product) most = std::max(most, product_bytes(phase.product));
+    if (phase.kind == Kind::plain_product) most = std::max(most, plain_bytes());
+  }
+  return round_up(most, 1024);
+}
+
+// What depends on the number of clusters: how warpgroups share a product, who shares an attention's
+// keys, whose squares are summed.
+void complete(StepPlan& plan, int clusters) {
+  for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
+    if (plan.phases[i + 1].kind == Kind::attention) plan.phases[i].closes = 1;
+  }
+  for (Phase& phase : plan.phases) {
+    if (phase.kind == Kind::product) {
+      ProductPhase& p = phase.product;
+      p.most_units = (p.units + clusters - 1) / clusters;
+      p.by_columns = p.most_units > kFewUnits;
+      p.inbox = round_up(inputs_bytes(p, p.most_units), 128);
+    }
+    if (phase.kind != Kind::attention) continue;
+    AttentionPhase& a = phase.attention;
+    a.span = kCluster;
+    while (a.span > 1 && a.units > clusters * (kCluster / a.span)) a.span /= 2;
+    a.q.parts = a.own_keys.parts = clusters;
+  }
+  for (const SumsLink& l : plan.links) {
+    ProductPhase& maker = plan.phases[l.maker].product;
+    if (maker.by_columns) continue;
+    if (!maker.out_sums) maker.out_sums = l.sums;
+    plan.phases[l.reader].product.row_sums = maker.out_sums;
+  }
+}
+
+// The most columns of a side decide how large a piece may be.
+int slot_bytes(const StepPlan& plan, int clusters) {
+  int units = 1;
+  for (const PackedWeights& w : plan.weights) {
+    units = std::max(units, side_units(plan.phases[w.phase].product, clusters));
+  }
+  return units * kColumns * kRowBytes;
+}
 
 class Step final : public PersistentStep {
  public:
@@ -63,7 +119,7 @@ class Step final : public PersistentStep {
   const std::vector<std::size_t>& offsets() const override { return layout_.offsets; }
   std::byte* arena() const override { return arena_; }
 
-  void finish(const StepPlan& plan, const Memory& memory);
+  void finish(const StepPlan& plan, const Memory& memory, const Streams& streams);
 
   StepArgs args;
   StepShape shape;
@@ -72,18 +128,33 @@ class Step final : public PersistentStep {
   const Trace* trace_;
   Layout layout_;
   std::byte* arena_;
-  DeviceMemory phases_, barrier_, clock_;
+  DeviceMemory phases_, work_, barrier_, clock_;
   std::vector<std::size_t> ops_;
   std::uint32_t barriers_ = 0, waits_ = 0, waits_first_ = 1;
 };
 
-void Step::finish(const StepPlan& plan, const Memory& memory) {
+void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& streams) {
+  args.stream = streams.data.data();
+  args.stream_first = reinterpret_cast<const std::uint64_t*>(streams.first.data());
+  args.piece_count = reinterpret_cast<const std::uint32_t*>(streams.piece_count.data());
+  args.piece_rows = reinterpret_cast<const std::uint16_t*>(streams.piece_rows.data());
+  args.piece_stride = streams.piece_stride;
   ops_ = plan.ops;
   phases_ = DeviceMemory(plan.phases.size() * sizeof(Phase), "a step's phases");
   check(cudaMemcpy(phases_.data(), plan.phases.data(), phases_.size(), cudaMemcpyHostToDevice),
         "writing phases");
+  std::vector<Work> work;
+  for (const Phase& p : plan.phases) {
+    for (int i = 0; i < shape.ctas; ++i) {
+      work.push_back(p.kind == Kind::product
+                         ? work_of(p.product, i, shape.ctas / kCluster, args.slot)
+                         : Work{});
+    }
+  }
+  work_ = on_device(work, "a step's work");
+  args.work = reinterpret_cast<const Work*>(work_.data());
   barrier_ = DeviceMemory(256, "a step's barrier");
-  clock_ = DeviceMemory((plan.phases.size() + 1) * sizeof(long long), "a step's clock");
+  clock_ = DeviceMemory(plan.phases.size() * kMarks * sizeof(long long), "a step's clock");
   args.phases = reinterpret_cast<const Phase*>(phases_.data());
   args.count = static_cast<int>(plan.phases.size());
   args.iteration = memory.iteration;
@@ -92,13 +163,17 @@ void Step::finish(const StepPlan& plan, const Memory& memory) {
 }
 
 std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t stream) {
-  const std::size_t n = static_cast<std::size_t>(args.count);
-  std::vector<std::vector<double>> all(n);
-  std::vector<long long> ticks(n + 1);
+  // From leaving the phase before to leaving this one: the wait belongs to it.
+  static constexpr const char* kParts[] = {" wait", " rows", " moments", " norm",  " multiply",
+                                           " lay",  " push", " meet",    " finish"};
+  const std::size_t n = static_cast<std::size_t>(args.count), parts = std::size(kParts);
+  std::vector<std::vector<double>> all(n * parts);
+  std::vector<long long> ticks(n * kMarks);
   int kilohertz = 0, device = 0;
   check(cudaGetDevice(&device), "profiling");
   check(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device), "profiling");
   for (int r = 0; r < std::max(1, repetitions); ++r) {
+    check(cudaMemset(clock_.data(), 0, clock_.size()), "profiling");
     args.clock = reinterpret_cast<long long*>(clock_.data());
     const cudaError_t status = run(0, 2, stream);
     args.clock = nullptr;
@@ -108,16 +183,21 @@ std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t st
                      cudaMemcpyDeviceToHost),
           "profiling");
     for (std::size_t i = 0; i < n; ++i) {
-      all[i].push_back(static_cast<double>(ticks[i + 1] - ticks[i]) / kilohertz * 1e-3);
+      long long* marks = &ticks[i * kMarks];
+      for (std::size_t m = 1; m < kMarks; ++m) {
+        if (marks[m] < marks[m - 1]) marks[m] = marks[m - 1];  // a part that this phase lacks
+        all[i * parts + m - 1].push_back(static_cast<double>(marks[m] - marks[m - 1]) / kilohertz *
+                                         1e-3);
+      }
     }
   }
   std::vector<Executable::StepTime> times;
-  for (std::size_t i = 0; i < n; ++i) {
+  for (std::size_t i = 0; i < n * parts; ++i) {
     std::nth_element(all[i].begin(), all[i].begin() + static_cast<long>(all[i].size() / 2),
                      all[i].end());
-    const Op& op = trace_->ops()[ops_[i]];
-    times.push_back({std::string(name(op)), trace_->label(ops_[i]), all[i][all[i].size() / 2],
-                     cost(op, *trace_)});
+    const Op& op = trace_->ops()[ops_[i / parts]];
+    times.push_back({std::string(name(op)), trace_->label(ops_[i / parts]) + kParts[i % parts],
+                     all[i][all[i].size() / 2], i % parts == 0 ? cost(op, *trace_) : Cost{}});
   }
   return times;
 }
@@ -133,13 +213,13 @@ struct PersistentPool::State {
   std::map<std::string, Streams> streams;
   std::uint32_t* unused = nullptr;
 
-  const Streams& pack(const StepPlan& plan, const StepShape& shape);
+  const Streams& pack(const StepPlan& plan, int ctas, int slot);
 };
 
 PersistentPool::PersistentPool(Shared& shared, const Program& program,
                                std::vector<const Trace*> traces)
     : state_(std::make_unique<State>(State{shared, program.record_taps})) {
-  if (shared.device.properties.major < kMinorOfBulkCopies) return;
+  if (shared.device.properties.major != kMajorOfWarpgroups) return;
   std::size_t most = 0;
   for (const Trace* trace : traces) {
     const auto& [key, made] = *state_->traces.emplace(trace, lowered(*trace)).first;
@@ -156,51 +236,76 @@ std::size_t PersistentPool::bytes() const {
   return sum;
 }
 
-const Streams& PersistentPool::State::pack(const StepPlan& plan, const StepShape& shape) {
-  const std::size_t streams_count = static_cast<std::size_t>(shape.ctas) * kWarps;
-  const int pass = turn_units(tiles_of(plan.rows));
-  std::string key = std::to_string(shape.ctas) + "/" + std::to_string(pass);
+namespace {
+
+// Pieces of every CTA's stream, in rows of kRowBytes, and where each product begins in it.
+struct StreamPlan {
+  std::vector<std::vector<std::uint16_t>> pieces;  // by CTA
+  std::vector<std::vector<std::uint64_t>> first;   // by product, then by CTA: bytes
+  std::vector<std::uint64_t> bytes;                // by CTA
+};
+
+StreamPlan plan_streams(const StepPlan& plan, int ctas, int slot) {
+  const std::size_t streams = static_cast<std::size_t>(ctas);
+  StreamPlan out{
+      std::vector<std::vector<std::uint16_t>>(streams), {}, std::vector<std::uint64_t>(streams, 0)};
+  for (const PackedWeights& packed : plan.weights) {
+    const ProductPhase& p = plan.phases[packed.phase].product;
+    out.first.push_back(out.bytes);
+    for (std::size_t i = 0; i < streams; ++i) {
+      const Work w = work_of(p, static_cast<int>(i), ctas / kCluster, slot);
+      for (int number = 0; number < w.side[0].pieces + w.side[1].pieces; ++number) {
+        const Piece piece = piece_of(w, number);
+        const int rows = piece.blocks * w.side[piece.side].units * kColumns;
+        out.pieces[i].push_back(static_cast<std::uint16_t>(rows));
+        out.bytes[i] += static_cast<std::uint64_t>(rows) * kRowBytes;
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+const Streams& PersistentPool::State::pack(const StepPlan& plan, int ctas, int slot) {
+  std::string key = std::to_string(ctas) + "/" + std::to_string(slot);
   for (const PackedWeights& w : plan.weights) {
     key += "," + std::to_string(w.a.id) + "." + std::to_string(w.b.id);
   }
   Streams& s = streams[key];
   if (s.data.size()) return s;
-  std::vector<std::uint32_t> tiles(streams_count, 0), first(streams_count + 1, 0);
-  std::vector<std::vector<std::uint32_t>> first_tiles;
-  for (const PackedWeights& w : plan.weights) {
-    const ProductPhase& p = plan.phases[w.phase].product;
-    first_tiles.push_back(tiles);
-    for (int i = 0; i < static_cast<int>(streams_count); ++i) {
-      const int cta = i / kWarps, warp = i % kWarps, clusters = shape.ctas / shape.cluster;
-      const int parts = p.split ? shape.cluster * kWarps : kWarps;
-      const int part = (p.split ? cta % shape.cluster * kWarps : 0) + warp;
-      const Share mine = p.split ? share(p.units, cta / shape.cluster, clusters, p.rotate_share)
-                                 : share(p.units, cta, shape.ctas, p.rotate_share);
-      const int blocks_here = p.blocks * (part + 1) / parts - p.blocks * part / parts;
-      tiles[static_cast<std::size_t>(i)] +=
-          static_cast<std::uint32_t>((mine.last - mine.first) * blocks_here);
-    }
+  const StreamPlan layout = plan_streams(plan, ctas, slot);
+  std::vector<std::uint64_t> first;
+  std::vector<std::uint32_t> counts;
+  std::uint64_t all = 0;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < layout.pieces.size(); ++i) {
+    first.push_back(all), all += layout.bytes[i];
+    counts.push_back(static_cast<std::uint32_t>(layout.pieces[i].size()));
+    most = std::max(most, layout.pieces[i].size());
   }
-  for (std::size_t i = 0; i < streams_count; ++i) {
-    first[i + 1] = first[i] + (tiles[i] + kPieceTiles - 1) / kPieceTiles;
+  s.piece_stride = round_up(static_cast<int>(most) + 1, 32);
+  std::vector<std::uint16_t> pieces(layout.pieces.size() *
+                                    static_cast<std::size_t>(s.piece_stride));
+  for (std::size_t i = 0; i < layout.pieces.size(); ++i) {
+    std::copy(layout.pieces[i].begin(), layout.pieces[i].end(),
+              pieces.begin() + static_cast<std::ptrdiff_t>(i) * s.piece_stride);
   }
-  s.data = DeviceMemory(std::size_t{first.back()} * kPiece + 256, "packed weights");
-  s.first = DeviceMemory(first.size() * 4, "packed weights");
+  s.data = DeviceMemory(std::max<std::size_t>(all, 256), "packed weights");
+  s.first = on_device(first, "packing"), s.piece_count = on_device(counts, "packing");
+  s.piece_rows = on_device(pieces, "packing");
   shared.weights->add_bytes(s.data.size());
-  check(cudaMemcpy(s.first.data(), first.data(), s.first.size(), cudaMemcpyHostToDevice),
-        "packing");
-  DeviceMemory offsets(streams_count * 4, "packing");
   for (std::size_t i = 0; i < plan.weights.size(); ++i) {
     const PackedWeights& w = plan.weights[i];
-    check(cudaMemcpy(offsets.data(), first_tiles[i].data(), offsets.size(), cudaMemcpyHostToDevice),
-          "packing");
+    std::vector<std::uint64_t> starts = layout.first[i];
+    for (std::size_t j = 0; j < starts.size(); ++j) starts[j] += first[j];
+    const DeviceMemory offsets = on_device(starts, "packing");
     PackArgs args;
     args.phase = plan.phases[w.phase].product;
     args.weight = shared.weights->borrow(w.a, w.b, DType::bf16);
     args.stream = s.data.data();
-    args.stream_first = reinterpret_cast<const std::uint32_t*>(s.first.data());
-    args.first_tile = reinterpret_cast<const std::uint32_t*>(offsets.data());
-    args.ctas = shape.ctas, args.cluster = shape.cluster, args.pass = pass;
+    args.first = reinterpret_cast<const std::uint64_t*>(offsets.data());
+    args.ctas = ctas, args.slot = slot;
     launch_pack(args, nullptr);
     check(cudaDeviceSynchronize(), "packing");
     shared.weights->give_back(w.a, w.b, DType::bf16);
@@ -210,8 +315,8 @@ const Streams& PersistentPool::State::pack(const StepPlan& plan, const StepShape
 
 std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const Memory& memory,
                                                       std::string& why) {
-  if (state_->shared.device.properties.major < kMinorOfBulkCopies) {
-    why = "the device has no bulk copies and clusters (sm_90)";
+  if (state_->shared.device.properties.major != kMajorOfWarpgroups) {
+    why = "the device has no warpgroup products (sm_90)";
     return nullptr;
   }
   const Trace& made = state_->traces.at(&trace);
@@ -231,17 +336,24 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
     return nullptr;
   }
   auto step = std::make_unique<Step>(made, std::move(layout), own.arena);
-  step->shape = {plan.rows, kCluster, 0};
+  step->shape = {plan.heads_width, plan.heads, 0};
   const cudaError_t fits = fit_step(step->shape);
   if (fits != cudaSuccess || step->shape.ctas == 0) {
     why = std::string("no cluster fits: ") + cudaGetErrorString(fits);
     cudaGetLastError();
     return nullptr;
   }
-  const Streams& streams = state_->pack(plan, step->shape);
-  step->args.stream = streams.data.data();
-  step->args.stream_first = reinterpret_cast<const std::uint32_t*>(streams.first.data());
-  step->finish(plan, memory);
+  const int clusters = step->shape.ctas / kCluster;
+  complete(plan, clusters);
+  step->args.region = region_bytes(plan), step->args.slot = slot_bytes(plan, clusters);
+  step->args.flight = kFlightBytes;
+  const int ring = kSharedBytes - fixed_bytes() - step->args.region;
+  step->args.depth = std::min(kMostDepth, ring / step->args.slot);
+  if (step->args.depth < kLeastDepth || step->args.slot > kMostColumns * kRowBytes) {
+    why = "a product's rows or columns leave no memory for weights";
+    return nullptr;
+  }
+  step->finish(plan, memory, state_->pack(plan, step->shape.ctas, step->args.slot));
   return step;
 }
 

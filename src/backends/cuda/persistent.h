@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/cuda.h"
 #include "backends/cuda/planner.h"
 #include "ops/backend.h"
 

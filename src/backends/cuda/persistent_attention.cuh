@@ -1,343 +1,517 @@
-// The attention phase: a cluster owns 16 packed rows of one sample and key head, its CTAs a range
-// of the keys each; partial results are joined through the cluster's shared memory in a fixed
-// order.
+// The attention phase: 16 or 32 packed rows of one sample and key head are a unit; `span` CTAs of a
+// cluster have a range of its keys each. Partial results are pushed to the CTA that joins their
+// columns, in a fixed order. A phase runs once in a while: what counts is that its code is short.
 #pragma once
 
-#include <cooperative_groups.h>
-
-#include "backends/cuda/keys.cuh"
-#include "backends/cuda/persistent_product.cuh"
+#include "backends/cuda/persistent_attention_unit.cuh"
 
 namespace tendon::cuda::persistent {
 
-constexpr int kTileRows = 16, kChunk = 64;
+constexpr float kLeast = -1e30f;  // below any score that counts
 
-template <int D>
-struct AttentionLayout {
-  static constexpr int kPitch = D + 8, kScorePitch = kChunk + 4, kWeightPitch = kChunk + 8;
-  static constexpr int kPieceElements = kChunk * kPitch;  // k or v of a chunk
-  static constexpr int kStage = 2 * kPieceElements * 2;   // bytes
-  static constexpr int kQuery = 2 * kStage;               // offsets from here on, bytes
-  static constexpr int kScores = kQuery + kTileRows * kPitch * 2;
-  static constexpr int kWeights = kScores + kTileRows * kScorePitch * 4;
-  static constexpr int kRows = kWeights + kTileRows * kWeightPitch * 2;  // top, total, keep
-  static constexpr int kBytes = kRows + 3 * kTileRows * 4;
-  static constexpr int kOutPitch = D + 4;  // the partial result takes the first stage's place
-  static_assert(kBytes <= kRegionBytes);
-};
-
-struct AttentionUnit {
-  int b, key_head, first_row, rows;  // packed rows [first_row, first_row + rows)
-  int first, last;                   // keys of either piece
-  int begin, end;                    // this CTA's keys of the concatenation
-  int limited;                       // the first key of the piece that `visible` limits
-};
-
-__device__ inline AttentionUnit attention_unit(const AttentionArgs& args, const Where& w,
-                                               int unit) {
-  const AttentionArgs a = args;
-  const int group = a.rows * (a.heads / a.key_heads), tiles = (group + kTileRows - 1) / kTileRows;
-  AttentionUnit u;
-  u.first_row = unit % tiles * kTileRows;
-  u.rows = min(kTileRows, group - u.first_row);
-  u.key_head = unit / tiles % a.key_heads;
-  u.b = unit / tiles / a.key_heads;
-  u.first = key_count(a, 0, u.b);
-  u.last = key_count(a, 1, u.b);
-  u.limited = a.piece[1].count ? u.first : 0;
-  const int all = u.first + u.last, each = ((all + kCluster - 1) / kCluster + 7) / 8 * 8;
-  u.begin = min(all, w.rank * each);
-  u.end = min(all, u.begin + each);
-  return u;
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float rsqrt_fast(float x) {
+  float y;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float quad_max(float v) {
+  v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
+  return fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 2));
+}
+__device__ __forceinline__ float quad_sum(float v) {
+  v += __shfl_xor_sync(0xffffffffu, v, 1);
+  return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+// As device::ldmatrix() and copy_async(), with addresses in shared memory.
+__device__ __forceinline__ void load_tiles(uint32_t (&r)[4], uint32_t row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row)
+               : "memory");
+}
+__device__ __forceinline__ void load_tiles_transposed(uint32_t (&r)[4], uint32_t row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(row)
+               : "memory");
+}
+__device__ __forceinline__ void copy16(uint32_t to, const void* from, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes)
+               : "memory");
 }
 
-__device__ inline int attention_units(const AttentionArgs& a) {
-  const int group = a.rows * (a.heads / a.key_heads);
-  return (group + kTileRows - 1) / kTileRows * a.key_heads * a.batch;
-}
-
-enum class Fetch : uint8_t { cached, rest, all };  // keys of the first piece; the others; both
-
-// Where a thread's keys and values come from: its column of 16 bytes is the same in all rows.
-template <class T>
-struct Source {
-  const T* k0;
-  const T* k1;
-  const T* v0;
-  const T* v1;
-  int k_row0, k_row1, v_row0, v_row1;
-  bool inside;
-};
-
+// One CTA's part of a unit. Queries, keys and values lie in rows of D elements whose 16-byte pieces
+// are turned: no two of 8 neighbouring rows meet in a bank. Scores: warp w has tile w % 2 of the
+// rows and group w / 2 of the chunk's keys; a lane has the rows lane / 4 + 8 h of its tile.
+// Results: a warp has D / 8 columns of all rows.
 template <class T, int D>
-__device__ Source<T> source(const AttentionArgs& args, const AttentionUnit& u) {
-  const AttentionArgs a = args;
-  const int c = threadIdx.x % (D / 8);
-  const KeyPiece &p = a.piece[0], &q = a.piece[1];
-  return {static_cast<const T*>(p.k) + u.b * p.k_batch + u.key_head * p.k_head + c * 8,
-          static_cast<const T*>(q.k) + u.b * q.k_batch + u.key_head * q.k_head + c * 8,
-          static_cast<const T*>(p.v) + u.b * p.v_batch + u.key_head * p.v_head + c * 8,
-          static_cast<const T*>(q.v) + u.b * q.v_batch + u.key_head * q.v_head + c * 8,
-          static_cast<int>(p.k_row),
-          static_cast<int>(q.k_row),
-          static_cast<int>(p.v_row),
-          static_cast<int>(q.v_row),
-          c < a.width / 8};
-}
-
-// Keys and values of a chunk; zeros past the end.
-template <class T, int D>
-__device__ void fetch_chunk(const Source<T>& from, const AttentionUnit& u, int chunk, Fetch what,
-                            std::byte* region) {
+struct UnitPart {
   using L = AttentionLayout<D>;
-  constexpr int kLanes = D / 8, kStep = kThreads / kLanes;
-  const int c = threadIdx.x % kLanes, r0 = threadIdx.x / kLanes;
-  T* k = reinterpret_cast<T*>(region + chunk % 2 * L::kStage) + r0 * L::kPitch + c * 8;
-  int key = u.begin + chunk * kChunk + r0;
+  static constexpr int kGroupKeys = L::kChunk / L::kGroups, kKeyTiles = kGroupKeys / 8;
+  static constexpr int kPieces = D / 8, kRowsAtOnce = kThreads / kPieces;
+  static constexpr int kSteps = D / 16, kOutTiles = D / 64;
+  using Scores = float[kKeyTiles][4];
+  using Out = float[2][kOutTiles][4];
+
+  const AttentionPhase& p;
+  const AttentionUnit& u;
+  std::byte* region;
+  unsigned thread;
+  int part, log;  // log2 of the span
+  // Which 16 bytes of rows the thread copies: the first row, where it lies, 0 bytes past the width.
+  int row, spot, bytes;
+
+  __device__ int lane() const { return thread & 31; }
+  __device__ int warp() const { return thread >> 5; }
+  __device__ int tile() const { return thread >> 5 & 1; }
+  __device__ int group() const { return thread >> 6; }
+  // Of a tile of results: the row, the pair of columns.
+  __device__ int quad() const { return lane() >> 2; }
+  __device__ int pair() const { return thread & 3; }
+  template <class V>
+  __device__ V* at(int offset) const {
+    return reinterpret_cast<V*>(region + offset);
+  }
+  __device__ uint32_t address(int offset) const { return device::shared_address(region) + offset; }
+
+  // Rows of a chunk: to a multiple of 16.
+  __device__ int padded(int chunk) const { return min(L::kChunk, (u.end - chunk + 15) & ~15); }
+  // Those that no phase writes.
+  __device__ int early() const {
+    return p.cached ? min(max(u.first - u.begin, 0), padded(u.begin)) & ~15 : 0;
+  }
+
+  // The lines of keys and values; the query and the head of each row.
+  __device__ __forceinline__ void find_lines() const {
+    if (thread >= kUnitRows) return;
+    const int row = u.first_row + static_cast<int>(thread), head = divide(row, p.inverse_rows);
+    at<int2>(L::kTokens)[thread] = make_int2(row - head * p.args.rows, u.first_head + head);
+    if (thread >= 4) return;
+    const KeyPiece& piece = p.args.piece[thread & 1];
+    const bool values = thread >> 1;
+    const void* const* data = values ? &piece.v : &piece.k;
+    const int64_t* strides = values ? &piece.v_batch : &piece.k_batch;  // then row and head
+    const int pitch = static_cast<int>(strides[1]) * 2;
+    const std::byte* base = static_cast<const std::byte*>(*data) +
+                            (times(u.b, strides[0]) + times(u.key_head, strides[2])) * 2;
+    if (thread & 1) base -= times(u.first, pitch);
+    at<KeyLine>(L::kLines)[thread] = {base, pitch};
+  }
+  // Rows [from, to) of a chunk, of keys or of values; those past the end repeat the last one.
+  __device__ __forceinline__ void request(bool values, int chunk, int from, int to) const {
+    const KeyLine* lines = at<const KeyLine>(L::kLines) + values * 2;
+    const KeyLine one = lines[0], two = lines[1];
+    const int c = static_cast<int>(thread % kPieces) * 16;
+    int to_row = address(values ? L::kValues : L::kKeys) + spot + from * L::kRowSize;
+#pragma unroll 1
+    for (int r = from + row; r < to; r += kRowsAtOnce, to_row += kRowsAtOnce * L::kRowSize) {
+      const int n = min(chunk + r, u.end - 1);
+      const bool own = n >= u.first;
+      const std::byte* line = (own ? two.base : one.base) + c;
+      copy16(to_row, line + times(n, own ? two.pitch : one.pitch), bytes);
+    }
+    device::copy_async_commit();
+  }
+  __device__ __forceinline__ void request_queries() const {
+    const AttentionArgs& a = p.args;
+    const int c = static_cast<int>(thread % kPieces) * 8;
+    const int pitch = static_cast<int>(a.q_row), head_pitch = static_cast<int>(a.q_head);
+    const T* base = static_cast<const T*>(a.q) + times(u.b, a.q_batch) + c;
+#pragma unroll 1
+    for (int r = row; r < u.rows; r += kRowsAtOnce) {
+      const int2 token = at<const int2>(L::kTokens)[r];
+      copy16(address(L::kQueries) + spot + (r - row) * L::kRowSize,
+             base + (token.x * pitch + token.y * head_pitch), bytes);
+    }
+  }
+
+  __device__ const RowFactor& factor_of(bool keys) const { return (&p.q)[keys]; }
+  // What a norm left to do. Item i is a row of the unit, then a key of the chunk; those without
+  // sums get those of another. Every warp adds up its parts of all sums.
+  __device__ __forceinline__ void sum_parts(int chunk) const {
+    constexpr int kAtOnce = 5;
+#pragma unroll 1
+    for (int i = lane() + (chunk > u.begin ? kUnitRows : 0); i < L::kItems; i += 32) {
+      const bool query = i < kUnitRows;
+      const RowFactor& f = factor_of(!query);
+      const int key = min(chunk + i - kUnitRows, u.end - 1) - u.first;
+      if (!f.sums || !query && __all_sync(0xffffffffu, key < 0)) continue;
+      const float* sums = f.sums;
+      const int parts = f.parts, stride = f.stride;
+      int at_row = u.b * (query ? p.args.rows : p.args.piece[1].count) +
+                   (query ? at<const int2>(L::kTokens)[min(i, u.rows - 1)].x : max(key, 0));
+      int part = warp();
+      at_row += part * stride;
+      float sum = 0;
+#pragma unroll 1
+      do {
+        float v[kAtOnce];
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j, part += kWarps, at_row += kWarps * stride) {
+          v[j] = 0;
+          if (part < parts) v[j] = __ldcg(sums + at_row);
+        }
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) sum += v[j];
+      } while (part < parts);
+      at<float>(L::kPartSums)[warp() * L::kItems + i] = sum;
+    }
+  }
+  // Factors and limits of rows; what a key's score is multiplied with, to units of log2, and what
+  // is added to it.
+  __device__ __forceinline__ void find_terms(int chunk) const {
+    constexpr float kLog2e = 1.4426950408889634f;
+    const AttentionArgs& a = p.args;
+    const int i = static_cast<int>(thread) + (chunk > u.begin ? kUnitRows : 0);
+    if (i >= L::kItems) return;
+    const int n = i - kUnitRows, key = chunk + n;
+    const bool own = key >= u.first;
+    const RowFactor& f = factor_of(n >= 0);
+    float factor = 1.0f;
+    if (f.sums && (n < 0 || own)) {
+      float sum = 0;
 #pragma unroll 2
-  for (int i = 0; i < kChunk / kStep; ++i, key += kStep, k += kStep * L::kPitch) {
-    const bool second = key >= u.first, real = from.inside && key < u.end;
-    if (what != Fetch::all && second != (what == Fetch::rest)) continue;
-    const int row = second ? key - u.first : key;
-    const T* from_k =
-        second ? from.k1 + int64_t{row} * from.k_row1 : from.k0 + int64_t{row} * from.k_row0;
-    const T* from_v =
-        second ? from.v1 + int64_t{row} * from.v_row1 : from.v0 + int64_t{row} * from.v_row0;
-    device::copy_async(k, real ? from_k : nullptr);
-    device::copy_async(k + L::kPieceElements, real ? from_v : nullptr);
+      for (int w = 0; w < kWarps; ++w) sum += at<const float>(L::kPartSums)[w * L::kItems + i];
+      factor = rsqrt_fast(sum * f.inverse_width + f.eps);
+    }
+    if (n < 0) {
+      int limit = i < u.rows ? u.end : 0;
+      if (a.visible && i < u.rows) {
+        limit = min(limit, u.limited + a.visible[at<const int2>(L::kTokens)[i].x]);
+      }
+      at<float2>(L::kFactors)[i] = make_float2(factor, __int_as_float(limit));
+      return;
+    }
+    const KeyPiece& piece = a.piece[own];
+    float bias = 0;
+    if (piece.bias && key < u.end) {
+      bias = piece.bias[u.b * piece.count + key - (own ? u.first : 0)] * kLog2e;
+    }
+    at<float2>(L::kTerms)[n] = make_float2(a.scale * kLog2e * factor, bias);
   }
-}
 
-template <class T, int D>
-__device__ void fetch_queries(const AttentionArgs& args, const AttentionUnit& u,
-                              std::byte* region) {
-  using L = AttentionLayout<D>;
-  const AttentionArgs a = args;
-  T* q = reinterpret_cast<T*>(region + L::kQuery);
+  // Where a lane finds its row of a tile of 16 queries or 16 keys; the pieces of the first step.
+  __device__ uint32_t tile_row(int offset, int row, int piece) const {
+    return address(offset) + row * L::kRowSize + (piece ^ row & 7) * 16;
+  }
+  __device__ __forceinline__ void score(Scores& s) const {
+    const int key = group() * kGroupKeys + (lane() >> 4) * 8 + (lane() & 7);
+    const uint32_t from = tile_row(L::kKeys, key, (lane() >> 3 & 1));
+    const uint32_t query = tile_row(L::kQueries, tile() * 16 + (lane() & 15), lane() >> 4);
 #pragma unroll 1
-  for (int i = threadIdx.x; i < kTileRows * D / 8; i += kThreads) {
-    const int r = i / (D / 8), c = i % (D / 8), row = u.first_row + r;
-    int64_t at = -1;
-    if (r < u.rows && c < a.width / 8) {
-      const int h = u.key_head * (a.heads / a.key_heads) + row / a.rows;
-      at = u.b * a.q_batch + row % a.rows * a.q_row + h * a.q_head + c * 8;
-    }
-    if (a.q_dtype == a.piece[0].k_dtype || at < 0) {
-      device::copy_async(q + r * L::kPitch + c * 8,
-                         at < 0 ? nullptr : static_cast<const T*>(a.q) + at);
-    } else {
-      float v[8];
+    for (int b = 0; b < D * 2; b += 128) {
 #pragma unroll
-      for (int e = 0; e < 8; ++e) v[e] = load_fresh(a.q, at + e, a.q_dtype);
-      device::store_vector<8>(q + r * L::kPitch + c * 8, 0, a.piece[0].k_dtype, v);
+      for (int i = 0; i < 4; ++i) {
+        uint32_t q[4];
+        load_tiles(q, (query ^ i * 32) + b);
+#pragma unroll
+        for (int j = 0; j < kKeyTiles; j += 2) {
+          uint32_t k[4];
+          load_tiles(k, (from ^ i * 32) + b + j * 8 * L::kRowSize);
+          device::mma<T>(s[j], q, k[0], k[1]);
+          device::mma<T>(s[j + 1], q, k[2], k[3]);
+        }
+      }
     }
   }
-}
+  // Scores in units of log2; the warp's largest of each row to shared memory.
+  __device__ __forceinline__ void finish_scores(int chunk, const float (&before)[2],
+                                                Scores& s) const {
+    const int row = tile() * 16 + quad(), n = group() * kGroupKeys + pair() * 2;
+    float top[2], factor[2];
+    int limit[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      top[h] = before[h];
+      const float2 v = at<const float2>(L::kFactors)[row + 8 * h];
+      factor[h] = v.x;
+      limit[h] = __float_as_int(v.y) - chunk - n;
+    }
+#pragma unroll
+    for (int j = 0; j < kKeyTiles; ++j) {
+      const float4 term = *at<const float4>(L::kTerms + (n + j * 8) * 8);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float& v = s[j][e];
+        v = fmaf(v * factor[e / 2], e % 2 ? term.z : term.x, e % 2 ? term.w : term.y);
+        if (j * 8 + e % 2 >= limit[e / 2]) v = -INFINITY;
+        top[e / 2] = fmaxf(top[e / 2], v);
+      }
+    }
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      top[h] = quad_max(top[h]);
+      if (pair() == 0) at<float>(L::kTops)[(row + 8 * h) * L::kGroups + group()] = top[h];
+    }
+  }
+  // Weights of a chunk, to shared memory, and what becomes of the results so far. Totals are those
+  // of the lane's keys.
+  __device__ __forceinline__ void weigh(const Scores& s, float (&top)[2], float (&total)[2]) const {
+    const int row = tile() * 16 + quad();
+    float keep[2], all[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float4 tops = at<const float4>(L::kTops)[row + 8 * h];
+      const float most = fmaxf(fmaxf(tops.x, tops.y), fmaxf(tops.z, tops.w));
+      keep[h] = exp2_fast(top[h] - most);
+      top[h] = most, total[h] *= keep[h];
+      uint32_t* to = at<uint32_t>(L::kWeights + (row + 8 * h) * L::kWeightPitch +
+                                  group() * kGroupKeys * 2 + pair() * 4);
+#pragma unroll
+      for (int j = 0; j < kKeyTiles; ++j) {
+        const float x = exp2_fast(s[j][2 * h] - most), y = exp2_fast(s[j][2 * h + 1] - most);
+        total[h] += x + y;
+        to[j * 4] = device::pack<T>(x, y);
+      }
+      all[h] = quad_sum(total[h]);
+    }
+    if (pair()) return;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      at<float>(L::kTotals)[(row + 8 * h) * L::kGroups + group()] = all[h];
+      if (group() == 0) at<float2>(L::kKeep)[row + 8 * h] = make_float2(keep[h], top[h]);
+    }
+  }
 
-// What scores are made with, in registers.
-struct Scoring {
-  float scale;  // to units of log2
-  const float* bias0;
-  const float* bias1;
-  const int32_t* visible;
-  int rows;  // queries a head
+  // o = o * keep + weights values.
+  __device__ __forceinline__ void add_values(int keys, Out& o) const {
+    const bool tall = u.rows > 16;
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float keep = at<const float2>(L::kKeep)[r * 8 + quad()].x;
+#pragma unroll
+      for (int i = 0; i < kOutTiles; ++i) {
+        o[r / 2][i][r % 2 * 2] *= keep, o[r / 2][i][r % 2 * 2 + 1] *= keep;
+      }
+    }
+    uint32_t weights = address(L::kWeights) + (lane() & 15) * L::kWeightPitch + (lane() >> 4) * 16;
+    const int piece = warp() * (kPieces / 8) + (lane() >> 4);
+    uint32_t values = tile_row(L::kValues, (lane() & 15), piece);
+#pragma unroll 1
+    for (int k = 0; k < keys; k += 16) {
+      uint32_t rows[2][4];
+      load_tiles(rows[0], weights);
+      load_tiles(rows[1], weights + 16 * L::kWeightPitch);
+#pragma unroll
+      for (int i = 0; i < kOutTiles; i += 2) {
+        uint32_t v[4];
+        load_tiles_transposed(v, values ^ i * 16);
+        device::mma<T>(o[0][i], rows[0], v[0], v[1]);
+        device::mma<T>(o[0][i + 1], rows[0], v[2], v[3]);
+        if (tall) {
+          device::mma<T>(o[1][i], rows[1], v[0], v[1]);
+          device::mma<T>(o[1][i + 1], rows[1], v[2], v[3]);
+        }
+      }
+      weights += 32, values += 16 * L::kRowSize;
+    }
+  }
+
+  // Four columns of the CTA's own results: 16 bytes, turned as above.
+  __device__ int result_at(int row, int four) const {
+    return L::kResults + row * D * 4 + (four ^ row & 7) * 16;
+  }
+  __device__ __forceinline__ void store_results(const Out& o) const {
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+#pragma unroll
+      for (int i = 0; i < kOutTiles; ++i) {
+        const int four = warp() * (D / 32) + i * 2 + (pair() >> 1);
+        const int to = result_at(r * 8 + quad(), four) + (lane() & 1) * 8;
+        *at<float2>(to) = make_float2(o[r / 2][i][r % 2 * 2], o[r / 2][i][r % 2 * 2 + 1]);
+      }
+    }
+  }
+  // CTA `part` of the span owns a share of the columns; what the others bring for it.
+  __device__ int column_share() const { return D >> log; }
+  __device__ int inbox_at(int from, int to, int row) const {
+    return ((from - (from > to)) * kUnitRows + row) * column_share() * 4;
+  }
+  __device__ uint32_t expected() const { return u.rows * (p.span - 1) * (column_share() * 4 + 8); }
+  // `done`: the barrier of the inbox; `first_rank`: of the span.
+  __device__ __forceinline__ void push_state(uint32_t done, int first_rank) const {
+    const int row = lane(), to = warp();
+    if (to >> log || row >= u.rows) return;
+    float2 state = make_float2(kLeast, 0);
+    if (u.begin < u.end) {
+      const float4 totals = at<const float4>(L::kTotals)[row];
+      state =
+          make_float2(at<const float2>(L::kKeep)[row].y, totals.x + totals.y + totals.z + totals.w);
+    }
+    const int offset = L::kStates + (part * kUnitRows + row) * 8;
+    if (to == part) {
+      *at<float2>(offset) = state;
+    } else {
+      const int rank = first_rank + to;
+      push2(peer_address(address(offset), rank), peer_address(done, rank), state.x, state.y);
+    }
+  }
+  // A warp's columns, to their owner.
+  __device__ __forceinline__ void push_results(uint32_t done, int first_rank) const {
+    constexpr int kFours = D / 32;
+    const int to = warp() >> 3 - log;
+    if (to == part) return;
+    const int four = lane() & kFours - 1;
+    const int c = (warp() * kFours + four) * 4 & column_share() - 1;
+    const uint32_t base = peer_address(address(0), first_rank + to) + c * 4;
+    const uint32_t barrier = peer_address(done, first_rank + to);
+#pragma unroll 1
+    for (int row = static_cast<int>(lane() / unsigned{kFours}); row < u.rows; row += 32 / kFours) {
+      push4(base + inbox_at(part, to, row), barrier,
+            *at<const float4>(result_at(row, warp() * kFours + four)));
+    }
+  }
+
+  __device__ __forceinline__ float4 joined(int row, int column) const {
+    const float2* states = at<const float2>(L::kStates) + row;
+    float most = kLeast, all = 0;
+    float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int s = 0; s < kCluster; ++s) {
+      if (s >> log == 0) most = fmaxf(most, states[s * kUnitRows].x);
+    }
+    int inbox = (row * column_share() + (column & column_share() - 1)) * 4;
+#pragma unroll 1
+    for (int s = 0; s >> log == 0; ++s) {
+      float4 v;
+      if (s == part) {
+        v = *at<const float4>(result_at(row, column / 4));
+      } else {
+        v = *at<const float4>(inbox);
+        inbox += kUnitRows * column_share() * 4;
+      }
+      const float2 state = states[s * kUnitRows];
+      const float weight = exp2_fast(state.x - most);
+      sum.x += weight * v.x, sum.y += weight * v.y;
+      sum.z += weight * v.z, sum.w += weight * v.w;
+      all += weight * state.y;
+    }
+    const float inverse = all > 0 ? reciprocal(all) : 0.0f;
+    return make_float4(sum.x * inverse, sum.y * inverse, sum.z * inverse, sum.w * inverse);
+  }
+  // The CTA's share of the columns, to memory.
+  __device__ __forceinline__ void join() const {
+    const AttentionArgs& a = p.args;
+    const int share_log = (D == 256 ? 6 : 5) - log;
+    const int pitch = static_cast<int>(a.out_row), head_pitch = static_cast<int>(a.out_head);
+#pragma unroll 1
+    for (int i = static_cast<int>(thread); i < u.rows << share_log; i += kThreads) {
+      const int r = i >> share_log, four = i - (r << share_log);
+      const int column = ((part << share_log) + four) * 4;
+      if (column >= a.width) continue;
+      const float4 v = joined(r, column);
+      const int2 token = at<const int2>(L::kTokens)[r];
+      const int64_t to =
+          times(u.b, a.out_batch) + (token.x * pitch + token.y * head_pitch + column);
+      if (a.out_dtype == DType::f32) {
+        float* out = static_cast<float*>(a.out) + to;
+        out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
+        continue;
+      }
+      uint2 words = make_uint2(device::pack_bf16(v.x, v.y), device::pack_bf16(v.z, v.w));
+      if (a.out_dtype == DType::f16) {
+        words = make_uint2(device::pack_f16(v.x, v.y), device::pack_f16(v.z, v.w));
+      }
+      *reinterpret_cast<uint2*>(static_cast<uint16_t*>(a.out) + to) = words;
+    }
+  }
+
+  // From the unit's keys to the results of this CTA, which lie in shared memory then.
+  __device__ __forceinline__ void compute(const Gate& gate, uint32_t done) const {
+    find_lines();
+    team_sync();
+    const int cached = early();
+#pragma unroll 1
+    for (int i = 0; i < 4; ++i) {  // keys and values: early, then late
+      const bool late = i >= 2;
+      if (i == 2) {
+        gate.wait();
+        if (thread == 0 && log) device::barrier_expect(done, expected());
+        request_queries();
+      }
+      request(i & 1, u.begin, late ? cached : 0, late ? padded(u.begin) : cached);
+    }
+    gate.mark(2);
+    Out o = {};
+    float top[2] = {kLeast, kLeast}, total[2] = {};
+#pragma unroll 1
+    for (int chunk = u.begin; chunk < u.end; chunk += L::kChunk) {
+      const bool begins = chunk == u.begin;
+      const int next = chunk + L::kChunk, keys = padded(chunk);
+      if (p.q.sums && begins || p.own_keys.sums) {
+        team_sync();  // weights are done with
+        sum_parts(chunk);
+        team_sync();
+      }
+      find_terms(chunk);
+      if (begins) {
+        device::copy_async_wait<1>();
+      } else {
+        device::copy_async_wait<0>();
+      }
+      team_sync();  // keys and terms are there; values of before are done with
+      if (!begins) request(true, chunk, 0, keys);
+      Scores s = {};
+      if (group() * kGroupKeys < keys && tile() * 16 < u.rows) score(s);
+      __syncwarp();
+      finish_scores(chunk, top, s);
+      team_sync();  // tops are there; keys are done with
+      request(false, next, 0, padded(next));
+      weigh(s, top, total);
+      device::copy_async_wait<1>();
+      team_sync();  // weights and values are there
+      add_values(keys, o);
+    }
+    gate.mark(5);
+    device::copy_async_wait<0>();  // of queries, where there are no keys
+    store_results(o);
+  }
 };
 
-// Scores of a chunk: warp w has keys 8 w .. 8 w + 7. Scaled, biased, in units of log2.
-template <class T, int D>
-__device__ void chunk_scores(const Scoring& a, const AttentionUnit& u, int chunk,
-                             std::byte* region) {
-  using L = AttentionLayout<D>;
-  constexpr float kLog2e = 1.4426950408889634f;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const T* k = reinterpret_cast<const T*>(region + chunk % 2 * L::kStage) + warp * 8 * L::kPitch;
-  const T* q = reinterpret_cast<const T*>(region + L::kQuery);
-  float s[4][4] = {};
-#pragma unroll
-  for (int d = 0; d < D; d += 32) {
-    uint32_t keys[4], rows[2][4];
-    device::ldmatrix(keys, k + lane % 8 * L::kPitch + d + lane / 8 * 8);
-    device::ldmatrix(rows[0], q + lane % 16 * L::kPitch + d + lane / 16 * 8);
-    device::ldmatrix(rows[1], q + lane % 16 * L::kPitch + d + 16 + lane / 16 * 8);
-    device::mma<T>(s[d / 32 % 2 * 2], rows[0], keys[0], keys[1]);
-    device::mma<T>(s[d / 32 % 2 * 2 + 1], rows[1], keys[2], keys[3]);
-  }
-  float* to = reinterpret_cast<float*>(region + L::kScores);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int r = lane / 4 + i / 2 * 8, c = warp * 8 + lane % 4 * 2 + i % 2;
-    const int row = u.first_row + r, key = u.begin + chunk * kChunk + c;
-    float x = (s[0][i] + s[1][i] + s[2][i] + s[3][i]) * a.scale;
-    if (a.bias0 && key < min(u.end, u.first)) x += a.bias0[key] * kLog2e;
-    if (a.bias1 && key >= u.first && key < u.end) x += a.bias1[key - u.first] * kLog2e;
-    if (key >= u.end || r >= u.rows) x = -INFINITY;
-    if (a.visible && r < u.rows && key - u.limited >= a.visible[row % a.rows]) x = -INFINITY;
-    to[r * L::kScorePitch + c] = x;
-  }
+// The same place, known to the compiler as somewhere in shared memory, which is one register.
+template <class V>
+__device__ __forceinline__ V* in_shared(V* at) {
+  uint32_t address = device::shared_address(at);
+  asm volatile("" : "+r"(address));
+  return static_cast<V*>(__cvta_shared_to_generic(address));
 }
 
-// Weights of a chunk from its scores: warp w has rows 2 w and 2 w + 1.
+// The phase lies in shared memory.
 template <class T, int D>
-__device__ void chunk_weights(std::byte* region) {
-  using L = AttentionLayout<D>;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* state = reinterpret_cast<float*>(region + L::kRows);
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int r = 2 * warp + i;
-    const float2 s = *reinterpret_cast<const float2*>(
-        reinterpret_cast<const float*>(region + L::kScores) + r * L::kScorePitch + 2 * lane);
-    const float before = state[r], top = fmaxf(before, device::warp_max(fmaxf(s.x, s.y)));
-    const float base = top == -INFINITY ? 0.0f : top;
-    const float x = exp2f(s.x - base), y = exp2f(s.y - base), keep = exp2f(before - base);
-    const float total = device::warp_sum(x + y);
-    reinterpret_cast<uint32_t*>(region + L::kWeights)[r * L::kWeightPitch / 2 + lane] =
-        device::pack<T>(x, y);
+__device__ __noinline__ void run_attention(const AttentionPhase& phase, const Where& w, Gate gate,
+                                           Inbox& inbox, Meeting& meeting, std::byte* memory) {
+  const AttentionPhase& p = *in_shared(const_cast<AttentionPhase*>(&phase));
+  std::byte* region = in_shared(memory);
+  const int log = p.span == 4 ? 2 : p.span - 1, part = w.rank & p.span - 1;
+  const int each = kCluster >> log, stride = w.clusters * each;
+  const int first_rank = w.rank - part;
+  const uint32_t done = inbox.barrier;
+  int unit = w.cluster * each + (w.rank >> log);
+#pragma unroll 1
+  for (int first = 0; first < p.units; first += stride, unit += stride) {
+    if (first > 0) {
+      gate.waits = false;
+      meeting.meet(w.thread);  // inboxes are free again
+    }
+    const AttentionUnit u = attention_unit(p, unit, part, log);
+    const unsigned thread = w.thread;
+    const int row = thread / (D / 8), piece = thread % (D / 8);
+    const int spot = row * AttentionLayout<D>::kRowSize + (piece ^ row & 7) * 16;
+    const int bytes = piece * 8 < p.args.width ? 16 : 0;
+    const UnitPart<T, D> work{p, u, region, thread, part, log, row, spot, bytes};
+    work.compute(gate, done);
+    work.push_state(done, first_rank);
     __syncwarp();
-    if (lane == 0) {
-      state[r] = top;
-      state[kTileRows + r] = state[kTileRows + r] * keep + total;
-      state[2 * kTileRows + r] = keep;
-    }
-  }
-}
-
-// o += weights v: warp w has the columns [w D / 8, (w + 1) D / 8).
-template <class T, int D>
-__device__ void chunk_values(int chunk, const std::byte* region, float (&o)[D / 64][4]) {
-  using L = AttentionLayout<D>;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const T* v = reinterpret_cast<const T*>(region + chunk % 2 * L::kStage) + L::kPieceElements +
-               warp * (D / 8);
-  const T* weights = reinterpret_cast<const T*>(region + L::kWeights);
-  const float* keep = reinterpret_cast<const float*>(region + L::kRows) + 2 * kTileRows;
-  const float upper = keep[lane / 4], lower = keep[lane / 4 + 8];
-#pragma unroll
-  for (auto& tile : o) tile[0] *= upper, tile[1] *= upper, tile[2] *= lower, tile[3] *= lower;
-#pragma unroll
-  for (int n = 0; n < kChunk; n += 16) {
-    uint32_t rows[4];
-    device::ldmatrix(rows, weights + lane % 16 * L::kWeightPitch + n + lane / 16 * 8);
-#pragma unroll
-    for (int d = 0; d < D / 8; d += 16) {
-      uint32_t values[4];
-      device::ldmatrix_transposed(values, v + (n + lane % 16) * L::kPitch + d + lane / 16 * 8);
-      device::mma<T>(o[d / 8], rows, values[0], values[1]);
-      device::mma<T>(o[d / 8 + 1], rows, values[2], values[3]);
-    }
-  }
-}
-
-// Joins the cluster's partial results; each CTA writes its share of the columns.
-template <int D>
-__device__ void join(const AttentionArgs& args, const AttentionUnit& u, const Where& w,
-                     const float (&o)[D / 64][4], std::byte* region) {
-  const AttentionArgs a = args;
-  using L = AttentionLayout<D>;
-  namespace cg = cooperative_groups;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* mine = reinterpret_cast<float*>(region);
-#pragma unroll
-  for (int t = 0; t < D / 64; ++t) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = lane / 4 + i / 2 * 8, c = warp * (D / 8) + t * 8 + lane % 4 * 2 + i % 2;
-      mine[r * L::kOutPitch + c] = o[t][i];
-    }
-  }
-  cg::cluster_group cluster = cg::this_cluster();
-  cluster.sync();
-  constexpr int kMine = D / kCluster / 4;  // vectors of a row
-  for (int i = threadIdx.x; i < u.rows * kMine; i += kThreads) {
-    const int r = i / kMine, c = w.rank * (D / kCluster) + i % kMine * 4;
-    float top[kCluster], part[kCluster];
-    float4 value[kCluster];
-#pragma unroll
-    for (int rank = 0; rank < kCluster; ++rank) {
-      const std::byte* theirs = cluster.map_shared_rank(region, rank);
-      const float* state = reinterpret_cast<const float*>(theirs + L::kRows);
-      top[rank] = state[r], part[rank] = state[kTileRows + r];
-      value[rank] = *reinterpret_cast<const float4*>(reinterpret_cast<const float*>(theirs) +
-                                                     r * L::kOutPitch + c);
-    }
-    const float most = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
-    const float base = most == -INFINITY ? 0.0f : most;
-    float4 sum = make_float4(0, 0, 0, 0);
-    float total = 0;
-#pragma unroll
-    for (int rank = 0; rank < kCluster; ++rank) {
-      const float weight = exp2f(top[rank] - base);
-      sum.x += weight * value[rank].x, sum.y += weight * value[rank].y;
-      sum.z += weight * value[rank].z, sum.w += weight * value[rank].w;
-      total += weight * part[rank];
-    }
-    const float inverse = total > 0 ? 1.0f / total : 0.0f;
-    const int row = u.first_row + r, head = row / a.rows;
-    const int h = u.key_head * (a.heads / a.key_heads) + head;
-    const int64_t to = u.b * a.out_batch + (row - head * a.rows) * a.out_row + h * a.out_head + c;
-    const float out[4] = {sum.x * inverse, sum.y * inverse, sum.z * inverse, sum.w * inverse};
-    for (int e = 0; e < 4; ++e) {
-      if (c + e < a.width) device::store(a.out, to + e, a.out_dtype, out[e]);
-    }
-  }
-}
-
-// What can be fetched before the phase may begin: keys that no phase of this kernel writes.
-template <class T, int D>
-__device__ __noinline__ void prepare_attention(const AttentionArgs& a, const Where& w,
-                                               std::byte* region) {
-  if (w.cluster >= attention_units(a)) return;
-  const AttentionUnit u = attention_unit(a, w, w.cluster);
-  const Source<T> from = source<T, D>(a, u);
-#pragma unroll 1
-  for (int chunk = 0; chunk < 2; ++chunk) fetch_chunk<T, D>(from, u, chunk, Fetch::cached, region);
-}
-
-template <class T, int D>
-__device__ __noinline__ void run_attention(const AttentionArgs& a, const Where& w,
-                                           std::byte* region, bool ready, bool closes) {
-  using L = AttentionLayout<D>;
-  const int units = attention_units(a);
-  for (int unit = w.cluster; unit < units; unit += w.clusters) {
-    const AttentionUnit u = attention_unit(a, w, unit);
-    const int chunks = (u.end - u.begin + kChunk - 1) / kChunk;
-    const Source<T> from = source<T, D>(a, u);
-    const KeyPiece &piece0 = a.piece[0], &piece1 = a.piece[1];
-    const Scoring scoring{
-        a.scale * 1.4426950408889634f, piece0.bias ? piece0.bias + u.b * piece0.count : nullptr,
-        piece1.bias ? piece1.bias + u.b * piece1.count : nullptr, a.visible, a.rows};
-    const Fetch what = unit != w.cluster || !ready ? Fetch::all : Fetch::rest;
-    fetch_queries<T, D>(a, u, region);
-#pragma unroll 1
-    for (int chunk = 0; chunk < 2; ++chunk) {
-      fetch_chunk<T, D>(from, u, chunk, what, region);
-      device::copy_async_commit();
-    }
-    if (threadIdx.x < kTileRows) {
-      float* state = reinterpret_cast<float*>(region + L::kRows);
-      state[threadIdx.x] = -INFINITY;
-      state[kTileRows + threadIdx.x] = 0;
-    }
-    float o[D / 64][4] = {};
-#pragma unroll 1
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      device::copy_async_wait<1>();
-      __syncthreads();
-      chunk_scores<T, D>(scoring, u, chunk, region);
-      __syncthreads();
-      chunk_weights<T, D>(region);
-      __syncthreads();
-      chunk_values<T, D>(chunk, region, o);
-      __syncthreads();
-      if (chunk + 2 < chunks) fetch_chunk<T, D>(from, u, chunk + 2, Fetch::all, region);
-      device::copy_async_commit();
-    }
-    device::copy_async_wait<0>();
-    __syncthreads();
-    join<D>(a, u, w, o, region);
-    if (closes || unit + w.clusters < units) {
-      cooperative_groups::this_cluster().sync();
-    }
+    work.push_results(done, first_rank);
+    team_sync();
+    if (log) inbox.wait();
+    gate.mark(8);
+    work.join();
   }
 }
 

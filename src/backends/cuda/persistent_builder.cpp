@@ -1,6 +1,7 @@
 #include "backends/cuda/persistent_builder.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -9,7 +10,6 @@
 namespace tendon::cuda::persistent {
 namespace {
 
-constexpr int kMostRows = 64, kSplitInputs = 1536;
 constexpr std::int64_t kMostPlainWeights = 8 << 20;
 
 // Memory as the hazards between phases see it.
@@ -22,6 +22,28 @@ Place place(const Trace& t, Value v) {
   const ValueInfo& info = t.info(v);
   if (info.kind == ValueInfo::Kind::buffer) return {info.buffer.id, -1};
   return {-1, info.root};
+}
+
+// Whether attention alone reads an intermediate: all of it, as queries or as the last keys.
+bool defers_to_attention(const Trace& t, Value v) {
+  const ValueInfo& info = t.info(v);
+  if (info.kind != ValueInfo::Kind::intermediate) return false;
+  if (t.program().record_taps) {
+    for (const Trace::Tap& tap : t.taps()) {
+      if (place(t, tap.value) == place(t, v)) return false;
+    }
+  }
+  bool any = false;
+  for (const Op& op : t.ops()) {
+    for (Value read : operands(op).inputs) {
+      if (place(t, read) != place(t, v)) continue;
+      const auto* a = std::get_if<ops::Attention>(&op);
+      if (!a || (read != a->q && read != a->keys[1].k)) return false;
+      if (t.shape(read).numel() != info.shape.numel()) return false;
+      any = true;
+    }
+  }
+  return any;
 }
 
 class Builder {
@@ -56,14 +78,21 @@ class Builder {
     RowTable scale, shift;
   };
 
-  void push(const Phase& phase, std::vector<Value> reads, std::vector<Value> writes) {
+  // `early`: what is read before the phase may begin.
+  void push(const Phase& phase, std::vector<Value> reads, std::vector<Value> writes,
+            std::vector<Value> early = {}) {
+    require(phase.items <= std::numeric_limits<std::int32_t>::max(), "{} elements", phase.items);
     plan_.phases.push_back(phase);
     plan_.ops.push_back(at_);
-    std::set<Place> in, out;
-    for (Value v : reads) in.insert(place(trace_, v));
-    for (Value v : writes) out.insert(place(trace_, v));
-    reads_.push_back(std::move(in));
-    writes_.push_back(std::move(out));
+    auto places = [&](const std::vector<Value>& values) {
+      std::set<Place> all;
+      for (Value v : values) all.insert(place(trace_, v));
+      return all;
+    };
+    for (Value v : writes) makers_.erase(place(trace_, v));
+    reads_.push_back(places(reads));
+    writes_.push_back(places(writes));
+    early_.push_back(places(early));
   }
   void push(const Phase& phase) {
     const Operands all = operands(trace_.ops()[at_]);
@@ -78,12 +107,13 @@ class Builder {
       return std::any_of(a.begin(), a.end(), [&](const Place& p) { return b.count(p) > 0; });
     };
     for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
+      require(!meets(early_[i], written), "a table's rows are computed right before their use");
       const bool waits = i == 0 || meets(reads_[i], written) || meets(writes_[i], written) ||
                          meets(writes_[i], read);
       plan_.phases[i].waits = waits;
-      // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait,
-      // and must not fetch into it before.
-      if (i > 0) plan_.phases[i - 1].closes = !waits || plan_.phases[i].prefetches;
+      // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait.
+      plan_.phases[i].closes = 0;
+      if (i > 0) plan_.phases[i - 1].closes = !waits;
       if (waits) read.clear(), written.clear();
       read.insert(reads_[i].begin(), reads_[i].end());
       written.insert(writes_[i].begin(), writes_[i].end());
@@ -121,7 +151,7 @@ class Builder {
     const ValueInfo& info = trace_.info(out);
     const Place p = place(trace_, out);
     if (info.kind != ValueInfo::Kind::intermediate || info.dtype != DType::bf16 ||
-        tapped_.count(p) || trace_.shape(out)[-1] > kMostInputs) {
+        tapped_.count(p) || trace_.shape(out)[-1] > kNormBlocks * kBlock * kCluster) {
       return false;
     }
     const std::vector<std::size_t> all = readers(p);
@@ -188,7 +218,7 @@ class Builder {
   }
 
   // Fills in what every product has; the values it reads beside its own operands go to `reads`.
-  ProductPhase product(Value x, int n, std::vector<Value>& reads) {
+  ProductPhase product(Value x, int n, std::vector<Value>& reads, std::vector<Value>& early) {
     ProductPhase p;
     Value from = x;
     const auto norm = norms_.find(trace_.info(x).root);
@@ -200,63 +230,111 @@ class Builder {
       p.norm_bias = planner_.weights().vector(w.bias);
       const std::int64_t rows = trace_.shape(x).numel() / trace_.shape(x)[-1];
       p.scale = planner_.table(w.scale, rows), p.shift = planner_.table(w.shift, rows);
-      for (const device::TableView& t : {p.scale, p.shift})
+      for (const device::TableView& t : {p.scale, p.shift}) {
         p.rows_differ |= t.index && t.rows < rows;
+        require(vector_width(t, 8) == 8, "a norm's table at an odd place");
+      }
       for (const RowTable& t : {w.scale, w.shift}) {
-        if (t.rows) reads.push_back(t.rows);
+        if (t.rows) early.push_back(t.rows);
       }
     }
     reads.push_back(from);
     p.x = planner_.rows(from);
     require(p.x.dtype == DType::bf16, "a product of {} rows in {}", p.x.count, name(p.x.dtype));
     p.m = p.x.count, p.k = p.x.width, p.n = n;
-    p.inverse_m = 1.0f / static_cast<float>(p.m);
     require(p.m <= kMostRows, "a product of {} rows, at most {} are wanted", p.m, kMostRows);
+    require(vector_width({p.x}) == 8, "{} inputs at an odd place", p.k);
+    for (const float* q : {p.norm_weight, p.norm_bias}) {
+      require(reinterpret_cast<std::uintptr_t>(q) % 16 == 0, "a norm's weight at an odd place");
+    }
     p.blocks = (p.k + kBlock - 1) / kBlock;
-    p.vectors = vector_width({p.x}) == 8;
-    auto aligned = [](const void* q) { return reinterpret_cast<std::uintptr_t>(q) % 16 == 0; };
-    p.wide_tables = aligned(p.norm_weight) && aligned(p.norm_bias) && p.k % 4 == 0 &&
-                    vector_width(p.scale, 8) == 8 && vector_width(p.shift, 8) == 8;
+    if (p.norm != NormKind::none) link(p, place(trace_, from));
     p.units = (n + kColumns - 1) / kColumns;
-    p.split = p.norm == NormKind::none && p.k >= kSplitInputs;
-    p.rotate_share = static_cast<int>(plan_.weights.size()) * 7;
-    plan_.rows = std::max(plan_.rows, p.m);
+    p.turn = static_cast<int>(plan_.weights.size()) * 7;
     return p;
   }
 
+  // Where the phase that is about to be pushed norms what a product made.
+  void link(const ProductPhase& p, const Place& x) {
+    const auto found = makers_.find(x);
+    if (found == makers_.end()) return;
+    const device::RowsView& made = plan_.phases[found->second].product.out;
+    if (made.data != p.x.data || made.count != p.m || made.width != p.k) return;
+    plan_.links.push_back({found->second, plan_.phases.size(), squares(p.m)});
+  }
+
   void push_product(const ProductPhase& p, const PackedWeights& weights, std::vector<Value> reads,
-                    std::vector<Value> writes) {
+                    std::vector<Value> writes, std::vector<Value> early) {
     for (const device::RowsView& v : {p.x, p.residual, p.out, p.q, p.key, p.value}) {
       require(v.even(), "rows of several batches that lie apart");
     }
-    const int parts = p.split ? kCluster : 1;
-    const int columns = (p.blocks + parts - 1) / parts * kBlock;
-    require(columns <= kMostInputs, "a product of {} inputs", p.k);
-    const int sums = kWarps * pass_units(tiles_of(p.m)) * 16 * tiles_of(p.m) * kColumns * 4;
-    require(p.m * (columns + 8) * 2 + 128 + sums <= kRegionBytes, "a product of {} x {} inputs",
-            p.m, columns);
+    reads.insert(reads.end(), early.begin(), early.end());
     Phase phase;
     phase.kind = Kind::product;
     phase.product = p;
     plan_.weights.push_back({plan_.phases.size(), weights.a, weights.b});
-    push(phase, std::move(reads), std::move(writes));
+    push(phase, std::move(reads), std::move(writes), std::move(early));
+  }
+
+  static void require_pairs(const device::RowsView& v) {
+    const bool known = v.dtype == DType::bf16 || v.dtype == DType::f32 || v.dtype == DType::f16;
+    const std::size_t two = 2 * size_of(v.dtype);
+    require(!v.data || (known && v.row_stride % 2 == 0 && v.width % 2 == 0 &&
+                        reinterpret_cast<std::uintptr_t>(v.data) % two == 0),
+            "results in {} or at an odd place", name(v.dtype));
+  }
+
+  // The place of squares that a norm's readers add up.
+  float* squares(int rows) {
+    const std::vector<float> zeros(static_cast<std::size_t>(2 * kMostClusters * rows));
+    return static_cast<float*>(
+        const_cast<void*>(planner_.constant(zeros.data(), zeros.size() * sizeof(float))));
+  }
+  // Parts are known when the number of clusters is.
+  static RowFactor factor(const float* sums, int rows, int width, float eps) {
+    return {sums, 0, 2 * rows, 1.0f / static_cast<float>(width), eps};
+  }
+
+  // A norm of the product's result that attention alone reads as its queries: its weights are
+  // applied here, its factor there. The value that takes its place, or absent.
+  Value query_norm(const ops::Linear& op, Value out, ProductPhase& p) {
+    const std::vector<std::size_t> all = readers(place(trace_, out));
+    const bool simple = op.act == Act::none && !op.gate && !op.residual && all.size() == 1;
+    const auto* norm =
+        simple && all[0] > at_ ? std::get_if<ops::RmsNorm>(&trace_.ops()[all[0]]) : nullptr;
+    if (!norm || norm->x != out || norm->scale || norm->shift || norm->weight_offset != 0 ||
+        !norm->weight || trace_.dtype(norm->out) != trace_.dtype(out) ||
+        tapped_.count(place(trace_, out)) || !defers_to_attention(trace_, norm->out)) {
+      return {};
+    }
+    p.after_q = planner_.weights().vector(norm->weight);
+    p.squares = squares(p.m);
+    factors_[trace_.info(norm->out).root] = factor(p.squares, p.m, p.n, norm->eps);
+    skipped_.insert(all[0]);
+    return norm->out;
   }
 
   void add(const ops::Linear& op) {
     const bool deferred = norms_.count(trace_.info(op.x).root) > 0;
-    const Value out = through_copy(op.out);
+    Value out = through_copy(op.out);
     if (!half(op.weight) || (!deferred && trace_.dtype(op.x) != DType::bf16)) {
       add_plain(op, out);
       return;
     }
-    std::vector<Value> reads = {op.residual, op.gate.rows};
-    std::erase_if(reads, [](Value v) { return !v; });
-    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads);
+    std::vector<Value> reads, early;
+    if (op.residual) reads.push_back(op.residual);
+    if (op.gate.rows) early.push_back(op.gate.rows);
+    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads, early);
     p.bias = planner_.weights().vector(op.bias);
     p.curve = curve_of(op.act);
     p.gate = planner_.table(op.gate, p.m);
+    if (const Value normed = query_norm(op, out, p)) out = normed;
     p.residual = planner_.rows(op.residual), p.out = planner_.rows(out);
-    push_product(p, {0, op.weight, {}}, reads, {out});
+    require_pairs(p.out);
+    require(vector_width({p.residual, p.out}) == 8, "results of {} columns or at an odd place",
+            p.n);
+    push_product(p, {0, op.weight, {}}, reads, {out}, early);
+    makers_[place(trace_, out)] = plan_.phases.size() - 1;
   }
 
   void add_plain(const ops::Linear& op, Value out) {
@@ -280,23 +358,24 @@ class Builder {
 
   void add(const ops::GatedLinear& op) {
     require(half(op.gate) && half(op.up), "a gated product in fp32");
-    std::vector<Value> reads;
-    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads);
-    require(p.n % 4 == 0 && !p.split, "a gated product of {} columns and {} inputs", p.n, p.k);
+    std::vector<Value> reads, early;
+    ProductPhase p = product(op.x, static_cast<int>(trace_.shape(op.out)[-1]), reads, early);
+    require(p.n % 4 == 0, "a gated product of {} columns", p.n);
     p.columns = Columns::gated;
     p.units = p.n / 4;
     p.bias = planner_.weights().vector(op.gate_bias);
     p.up_bias = planner_.weights().vector(op.up_bias);
     p.curve = curve_of(op.act);
     p.out = planner_.rows(op.out);
-    push_product(p, {0, op.gate, op.up}, reads, {op.out});
+    require_pairs(p.out);
+    push_product(p, {0, op.gate, op.up}, reads, {op.out}, early);
   }
 
   void add(const ops::QkvRope& op) {
-    require(half(op.weight) && !op.norm_q && !op.norm_k, "q and k with norms of their own");
-    std::vector<Value> reads, writes = {op.k, op.v};
+    require(half(op.weight), "q, k and v in fp32");
+    std::vector<Value> reads, writes = {op.k, op.v}, early;
     ProductPhase p =
-        product(op.x, static_cast<int>(trace_.program().weight(op.weight).shape[0]), reads);
+        product(op.x, static_cast<int>(trace_.program().weight(op.weight).shape[0]), reads, early);
     const Shape& k = trace_.shape(op.k);
     p.head = static_cast<int>(k[3]);
     p.key_columns = static_cast<int>(k[2] * k[3]);
@@ -313,19 +392,48 @@ class Builder {
     }
     if (op.q) p.q = planner_.rows(op.q), writes.push_back(op.q);
     p.key = planner_.rows(op.k), p.value = planner_.rows(op.v);
-    push_product(p, {0, op.weight, {}}, reads, writes);
+    for (const device::RowsView& v : {p.q, p.key, p.value}) require_pairs(v);
+    if (op.norm_q || op.norm_k) add_head_norms(op, p);
+    push_product(p, {0, op.weight, {}}, reads, writes, early);
+  }
+
+  void add_head_norms(const ops::QkvRope& op, ProductPhase& p) {
+    require(defers_head_norms(trace_, op), "q and k with norms that others read");
+    p.after_q = planner_.weights().vector(op.norm_q);
+    p.after_key = planner_.weights().vector(op.norm_k);
+    p.squares = squares(p.m);
+    const float* keys = p.squares + p.m;
+    factors_[trace_.info(op.q).root] = factor(p.squares, p.m, p.q_columns, op.eps);
+    factors_[trace_.info(op.k).root] = factor(keys, p.m, p.key_columns, op.eps);
+  }
+
+  // The factor of a norm that the value's producer left, if any.
+  RowFactor factor_of(Value v) const {
+    const ValueInfo& info = trace_.info(v);
+    const auto found =
+        info.kind == ValueInfo::Kind::intermediate ? factors_.find(info.root) : factors_.end();
+    return found == factors_.end() ? RowFactor{} : found->second;
   }
 
   void add(const ops::Attention& op) {
     Phase phase;
     phase.kind = Kind::attention;
-    phase.attention = attention_args(planner_, op);
-    const AttentionArgs& a = phase.attention;
+    phase.attention = AttentionPhase{};
+    phase.attention.args = attention_args(planner_, op);
+    const AttentionArgs& a = phase.attention.args;
     const bool fits = suits_tensor_cores(a) && !a.score_bias &&
-                      a.width <= (a.piece[0].k_dtype == DType::f16 ? 128 : 256);
+                      a.width <= (a.piece[0].k_dtype == DType::f16 ? 128 : 256) &&
+                      a.q_dtype == a.piece[0].k_dtype && a.out_row % 8 == 0 && a.out_head % 8 == 0;
     require(fits, "attention of head width {} in {}", a.width, name(a.q_dtype));
-    phase.prefetches = !written_.count(place(trace_, op.keys[0].k)) &&
-                       !written_.count(place(trace_, op.keys[0].v));
+    require(plan_.heads_width == 0 || plan_.heads == a.q_dtype, "heads of several dtypes");
+    plan_.heads = a.q_dtype, plan_.heads_width = std::max(plan_.heads_width, a.width);
+    phase.attention.units = attention_units(a);
+    phase.attention.cached = !written_.count(place(trace_, op.keys[0].k)) &&
+                             !written_.count(place(trace_, op.keys[0].v));
+    phase.attention.inverse_rows = 1.0f / static_cast<float>(a.rows);
+    phase.attention.q = factor_of(op.q);
+    require(!factor_of(op.keys[0].k).sums, "norms of the first piece of keys");
+    if (op.keys[1].k) phase.attention.own_keys = factor_of(op.keys[1].k);
     push(phase);
   }
 
@@ -368,13 +476,20 @@ class Builder {
   const Trace& trace_;
   std::size_t at_ = 0;
   StepPlan plan_;
-  std::vector<std::set<Place>> reads_, writes_;  // by phase
+  std::vector<std::set<Place>> reads_, writes_, early_;  // by phase
   std::set<Place> written_, tapped_;
   std::set<std::size_t> skipped_;
-  std::map<std::int32_t, Norm> norms_;  // by root of the norm's result
+  std::map<Place, std::size_t> makers_;  // of plain products, the phase that wrote a place last
+  std::map<std::int32_t, Norm> norms_;   // by root of the norm's result
+  std::map<std::int32_t, RowFactor> factors_;  // by root of what still wants it
 };
 
 }  // namespace
+
+bool defers_head_norms(const Trace& trace, const ops::QkvRope& op) {
+  return op.norm_q && op.norm_k && op.q && defers_to_attention(trace, op.q) &&
+         defers_to_attention(trace, op.k);
+}
 
 StepPlan build_step(Planner& planner) { return Builder(planner).build(); }
 

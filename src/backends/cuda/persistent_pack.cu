@@ -1,44 +1,42 @@
-// Weights into the order in which the persistent kernel's warps read them.
+// Weights into the order in which the persistent kernel's CTAs read them.
 #include "backends/cuda/persistent_kernel.h"
 
 namespace tendon::cuda::persistent {
 namespace {
 
-// One CTA a stream; a lane writes what it will load: rows lane / 4 of a unit, inputs 2 (lane % 4) +
-// 0, 1 and + 8, 9 of either half of a block.
+// One CTA a stream; a thread writes eight inputs of a column, swizzled as warpgroups read them.
 __global__ void pack_kernel(PackArgs a) {
-  const int cta = blockIdx.x, warp = blockIdx.y, lane = threadIdx.x % 32;
+  const int cta = static_cast<int>(blockIdx.x);
   const ProductPhase& p = a.phase;
-  const int parts = p.split ? a.cluster * kWarps : kWarps;
-  const int part = (p.split ? cta % a.cluster * kWarps : 0) + warp;
-  const int first = p.blocks * part / parts, last = p.blocks * (part + 1) / parts;
-  const Share mine = p.split ? share(p.units, cta / a.cluster, a.ctas / a.cluster, p.rotate_share)
-                             : share(p.units, cta, a.ctas, p.rotate_share);
-  const int stream = cta * kWarps + warp;
-  uint4* to = reinterpret_cast<uint4*>(a.stream + std::size_t{a.stream_first[stream]} * kPiece) +
-              std::size_t{a.first_tile[stream]} * 32;
+  const Work w = work_of(p, cta, a.ctas / kCluster, a.slot);
+  std::byte* to = a.stream + a.first[cta];
   const uint16_t* from = static_cast<const uint16_t*>(a.weight);
-  const int tiles = (mine.last - mine.first) * (last - first);
-  for (int tile = threadIdx.x / 32; tile < tiles; tile += blockDim.x / 32) {
-    const int before = tile / (a.pass * (last - first)) * a.pass;  // units of earlier passes
-    const int count = min(a.pass, mine.last - mine.first - before);
-    const int rest = tile - before * (last - first);
-    const int unit = mine.first + before + rest % count, block = first + rest / count;
-    const int row = weight_row(p, unit, lane / 4);
-    alignas(16) uint16_t v[8];
+  const int pieces = w.side[0].pieces + w.side[1].pieces;
+  for (int number = 0; number < pieces; ++number) {
+    const Piece piece = piece_of(w, number);
+    const Side& s = w.side[piece.side];
+    const int columns = s.units * kColumns;
+    for (int i = threadIdx.x; i < piece.blocks * columns * 8; i += blockDim.x) {
+      const int chunk = i % 8, n = i / 8 % columns, b = i / 8 / columns;
+      const int unit = w.first_unit + s.first_unit + n / kColumns;
+      const int block = w.first_block + s.first_block + piece.first_block + b;
+      const int row = weight_row(p, unit, n % kColumns), k = block * kBlock + chunk * 8;
+      alignas(16) uint16_t v[8];
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int k = block * kBlock + i / 4 * 16 + i / 2 % 2 * 8 + lane % 4 * 2 + i % 2;
-      v[i] = row >= 0 && k < p.k ? from[int64_t{row} * p.k + k] : 0;
+      for (int e = 0; e < 8; ++e) {
+        v[e] = row >= 0 && k + e < p.k ? from[int64_t{row} * p.k + k + e] : 0;
+      }
+      *reinterpret_cast<uint4*>(to + (b * columns + n) * kRowBytes + (chunk ^ n % 8) * 16) =
+          *reinterpret_cast<uint4*>(v);
     }
-    to[std::size_t(tile) * 32 + lane] = *reinterpret_cast<uint4*>(v);
+    to += piece.blocks * columns * kRowBytes;
   }
 }
 
 }  // namespace
 
 void launch_pack(const PackArgs& a, cudaStream_t stream) {
-  pack_kernel<<<dim3(static_cast<unsigned>(a.ctas), kWarps), 128, 0, stream>>>(a);
+  pack_kernel<<<static_cast<unsigned>(a.ctas), 256, 0, stream>>>(a);
 }
 
 }  // namespace tendon::cuda::persistent

@@ -7,38 +7,45 @@
 
 namespace tendon::cuda::persistent {
 
+// Threads that execute phases; one more warp brings the weights.
 inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
+inline constexpr int kSides = 2;    // warpgroups, each of which has a part of a product
+inline constexpr int kCluster = 4;  // CTAs that share the inputs of a product
+inline constexpr int kMostClusters = 32;
 inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
-inline constexpr int kBlock = 32;   // inputs of a tile: a unit by a block is 512 bytes
-inline constexpr int kTileBytes = kColumns * kBlock * 2;
-inline constexpr int kPiece = 2048;  // bytes of one bulk copy
-inline constexpr int kPieceTiles = kPiece / kTileBytes;
-inline constexpr int kDepth = 3;    // pieces in flight or waiting, a warp
-inline constexpr int kCluster = 4;  // CTAs
-inline constexpr int kEarly = 3;    // results a thread has their operands ready for
-inline constexpr int kMostInputs =
-    1024;  // of a product with a norm, and of a CTA's share of others
-inline constexpr int kRingBytes = kWarps * kDepth * kPiece;
-inline constexpr int kConstantBytes = 2 * kMostInputs * 4;
-inline constexpr int kEarlyBytes = kEarly * kThreads * (16 + 8);
+inline constexpr int kBlock = 64;   // inputs of a tile
+inline constexpr int kRowBytes = kBlock * 2;  // of a tile
+inline constexpr int kSwizzleRows = 8;        // that lie together, swizzled
+inline constexpr int kMostColumns = 160;      // of a warpgroup's part
+inline constexpr int kFewUnits = 6;           // up to so many, warpgroups share inputs, not columns
+inline constexpr int kMostRows = 64;          // of a product
+inline constexpr int kNormBlocks = 4;         // a CTA's share of a product with a norm
+inline constexpr int kMostDepth = 16;         // slots of the ring
+inline constexpr int kLeastDepth = 3;
+inline constexpr int kFlightBytes = 32 * 1024;  // of weights under way at once
 inline constexpr int kPhaseBytes = 1024;
-inline constexpr int kRegionBytes = 153600;  // activations and sums, or keys and values
-inline constexpr int kSharedBytes =
-    kRingBytes + kRegionBytes + kConstantBytes + kEarlyBytes + 2 * kPhaseBytes + 512;
-static_assert(kSharedBytes <= 227 * 1024);
+inline constexpr int kSharedBytes = 227 * 1024;
 
-// How unit u's columns c = 0..7 lie in the weight, and what joins c and c + 4.
+// How unit u's columns n = 0..7 lie in the weight. Columns 2 j and 2 j + 1 meet in one result.
 enum class Columns : std::uint8_t {
-  plain,  // 8 u + c
-  gated,  // gate 4 u + c, then up 4 u + c
-  pairs,  // of a rotation: 4 u + c of all first elements, and their partners
+  plain,  // 8 u + n
+  gated,  // gate 4 u + j, then up 4 u + j
+  pairs,  // heads of q, k, v: a pair of a rotation; two neighbours of v
 };
 
 enum class NormKind : std::uint8_t { none, rms, layer };
 
+// A norm of rows that is left to whoever reads them: rows come without the factor
+// rsqrt(sum / width + eps), where sum is over `parts`: sums[part * stride + row].
+struct RowFactor {
+  const float* sums = nullptr;
+  int parts = 0, stride = 0;
+  float inverse_width = 0, eps = 0;
+};
+
 struct ProductPhase {
   device::RowsView x;
-  int m = 0, k = 0, blocks = 0;  // blocks = ceil(k / 32)
+  int m = 0, k = 0, blocks = 0;  // blocks = ceil(k / kBlock)
   // A norm of x on the way in.
   NormKind norm = NormKind::none;
   const float* norm_weight = nullptr;
@@ -46,12 +53,14 @@ struct ProductPhase {
   float offset = 0, eps = 0;
   device::TableView scale, shift;
   std::uint8_t rows_differ = 0;  // each row its own scale and shift
-  std::uint8_t vectors = 0;      // x allows 16-byte loads
-  std::uint8_t wide_tables = 0;  // so do the norm's vectors and tables
-  std::uint8_t split = 0;        // a cluster shares the inputs, else each CTA has all
+  // Sums and sums of squares of x's rows [cluster][m], where the phase that made x leaves them.
+  const float* row_sums = nullptr;
   Columns columns = Columns::plain;
-  int n = 0, units = 0, rotate_share = 0;
-  float inverse_m = 1, inverse_half = 1;  // 1 / m, 1 / (head / 2): for divisions
+  int n = 0, units = 0, turn = 0;
+  std::uint8_t by_columns = 0;  // warpgroups share the columns of a cluster, else its inputs
+  int most_units = 0;           // of a cluster
+  int inbox = 0;                // bytes of working memory before what is handed over to a CTA
+  float inverse_half = 1;       // 1 / (head / 2): for divisions
   // out = residual + gate * curve(sum + bias)
   const float* bias = nullptr;
   const float* up_bias = nullptr;
@@ -62,6 +71,12 @@ struct ProductPhase {
   device::RowsView q, key, value;
   int q_columns = 0, key_columns = 0, head = 0;
   device::Rotation rotation;
+  // A norm over the columns of q (or of out) and of key, whose factor of each row is left to the
+  // reader: results are multiplied by the weights, and their squares before that are summed up.
+  const float* after_q = nullptr;
+  const float* after_key = nullptr;
+  float* squares = nullptr;   // [cluster][2][m]
+  float* out_sums = nullptr;  // [cluster][m][2], of rows of out; only where units are few
 };
 
 // fp32 products of few columns or inputs.
@@ -85,18 +100,26 @@ struct NormPhase {
   device::TableView scale, shift;
 };
 
+struct AttentionPhase {
+  AttentionArgs args;
+  int units = 0;           // of packed rows, see attention_units()
+  int span = 1;            // CTAs of a cluster that share a unit's keys
+  int cached = 0;          // no phase writes the first piece of keys
+  float inverse_rows = 1;  // 1 / rows of the queries: for divisions
+  RowFactor q, own_keys;
+};
+
 enum class Kind : std::uint8_t { product, plain_product, attention, norm, rows, strided, gather };
 
 struct alignas(16) Phase {
   Kind kind = Kind::rows;
-  std::uint8_t waits = 1;       // for all CTAs to finish the phases before
-  std::uint8_t prefetches = 0;  // attention: no phase writes the first piece of keys
-  std::uint8_t closes = 1;      // a cluster's CTAs may not go on alone: shared memory is still read
-  std::int64_t items = 0;       // of rows, strided, gather
+  std::uint8_t waits = 1;   // for all CTAs to finish the phases before
+  std::uint8_t closes = 1;  // a cluster's CTAs may not go on alone: shared memory is still read
+  std::int64_t items = 0;   // of rows, strided, gather
   union {
     ProductPhase product;
     PlainProductPhase plain;
-    AttentionArgs attention;
+    AttentionPhase attention;
     NormPhase norm;
     RowsArgs rows;
     StridedArgs strided;
@@ -107,25 +130,102 @@ struct alignas(16) Phase {
 static_assert(sizeof(Phase) <= kPhaseBytes);
 static_assert(std::is_trivially_copyable_v<Phase>);
 
+// Parts of a phase that the clock tells apart.
+inline constexpr int kMarks = 10;  // see Step::profile()
+
+struct Work;
+
 struct StepArgs {
   const Phase* phases = nullptr;
+  const Work* work = nullptr;  // [count, CTAs]; of products
   int count = 0;
+  int region = 0, depth = 0, slot = 0;          // bytes of working memory; slots, bytes of each
+  int flight = 0;                               // bytes of weights under way at once
   const std::byte* stream = nullptr;            // packed weights
-  const std::uint32_t* stream_first = nullptr;  // [CTAs * warps + 1] first piece of a warp's stream
+  const std::uint64_t* stream_first = nullptr;  // [CTAs] where a CTA's stream begins
+  const std::uint32_t* piece_count = nullptr;   // [CTAs] bulk copies of a step
+  const std::uint16_t* piece_rows = nullptr;    // [CTAs, piece_stride] kRowBytes each
+  int piece_stride = 0;
   const std::int32_t* iteration = nullptr;  // stands for the current iteration wherever it appears
   int first = 0, repetitions = 0;
   std::uint32_t* barrier = nullptr;
   std::uint32_t barrier_base = 0;
-  long long* clock = nullptr;  // [count] cycles when a phase began, of the last repetition; or null
+  long long* clock = nullptr;  // [count, kMarks] cycles, of the last repetition; or null
 };
 
-// The share of part `part` of `parts`: [first, last).
+// Part `part` of `parts` of n things.
 struct Share {
   int first, last;
+  __host__ __device__ int count() const { return last - first; }
 };
-__host__ __device__ inline Share share(int units, int part, int parts, int turn) {
-  const int at = (part + turn) % parts;
-  return {units * at / parts, units * (at + 1) / parts};
+__host__ __device__ inline Share share(int n, int part, int parts) {
+  return {n * part / parts, n * (part + 1) / parts};
+}
+
+// What a warpgroup does of a CTA's product: units counted from the cluster's first, blocks from the
+// CTA's; its weights come in so many pieces.
+struct Side {
+  std::int16_t first_unit, units, first_block, blocks, pieces;
+};
+
+// What a cluster and one of its CTAs do of a product; made while planning.
+struct alignas(16) Work {
+  Side side[kSides];
+  std::int16_t first_unit, units;    // of the cluster
+  std::int16_t first_block, blocks;  // of the CTA
+  std::int16_t first_row, rows;      // that the CTA finishes
+  std::int16_t piece_blocks, sources;
+  float inverse_row = 0;  // 1 / results of a row: four columns each
+};
+static_assert(sizeof(Work) == 48);
+
+// Units of a warpgroup's part at most.
+__host__ __device__ inline int side_units(const ProductPhase& p, int clusters) {
+  const int most = (p.units + clusters - 1) / clusters;
+  return p.by_columns ? (most + 1) / 2 : most;
+}
+
+// `slot`: bytes of a slot of the ring.
+__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int clusters, int slot) {
+  auto narrow = [](int x) { return static_cast<std::int16_t>(x); };
+  const int rank = cta % kCluster;
+  const Share units = share(p.units, (cta / kCluster + p.turn) % clusters, clusters);
+  const Share blocks = share(p.blocks, rank, kCluster), rows = share(p.m, rank, kCluster);
+  Work w{};
+  w.first_unit = narrow(units.first), w.units = narrow(units.count());
+  w.first_block = narrow(blocks.first), w.blocks = narrow(blocks.count());
+  w.first_row = narrow(rows.first), w.rows = narrow(rows.count());
+  w.inverse_row = units.count() ? 0.5f / static_cast<float>(units.count()) : 0.0f;
+  w.sources = narrow(p.by_columns ? kCluster : kCluster * kSides);
+  const int most_blocks = p.by_columns ? blocks.count() : (blocks.count() + 1) / 2;
+  const int fit = slot / (side_units(p, clusters) * kColumns * kRowBytes);
+  const int pieces = (most_blocks + fit - 1) / fit;
+  w.piece_blocks = narrow(pieces ? (most_blocks + pieces - 1) / pieces : 1);
+  for (int i = 0; i < kSides; ++i) {
+    const Share u = p.by_columns ? share(units.count(), i, kSides) : Share{0, units.count()};
+    const Share b = p.by_columns ? Share{0, blocks.count()} : share(blocks.count(), i, kSides);
+    Side& s = w.side[i];
+    s.first_unit = narrow(u.first), s.units = narrow(u.count());
+    s.first_block = narrow(b.first), s.blocks = narrow(b.count());
+    s.pieces = narrow(u.count() ? (b.count() + w.piece_blocks - 1) / w.piece_blocks : 0);
+  }
+  return w;
+}
+
+// Pieces come by turns; the second side never has fewer than the first. Piece j of a side is number
+// piece_number() of the CTA's.
+__host__ __device__ inline int piece_number(const Work& w, int side, int j) {
+  return j < w.side[0].pieces ? 2 * j + side : w.side[0].pieces + j;
+}
+struct Piece {
+  int side, first_block, blocks;  // counted from the side's first
+};
+__host__ __device__ inline Piece piece_of(const Work& w, int number) {
+  const bool both = number < 2 * w.side[0].pieces;
+  const int side = both ? number % 2 : 1;
+  const int j = both ? number / 2 : number - w.side[0].pieces;
+  const int first = j * w.piece_blocks, left = w.side[side].blocks - first;
+  return {side, first, left < w.piece_blocks ? left : w.piece_blocks};
 }
 
 // x / y for x below 2^20, given 1 / y.
@@ -133,21 +233,32 @@ __host__ __device__ inline int divide(int x, float inverse) {
   return static_cast<int>((static_cast<float>(x) + 0.5f) * inverse);
 }
 
-// The weight row of column c of unit u; -1: none.
-__host__ __device__ inline int weight_row(const ProductPhase& p, int u, int c) {
-  if (p.columns == Columns::gated) return (c < 4 ? 0 : p.n) + 4 * u + c % 4;
-  const int plain = 8 * u + c;
+// The weight's row of column n of unit u; -1: none.
+__host__ __device__ inline int weight_row(const ProductPhase& p, int u, int n) {
+  if (p.columns == Columns::gated) return n % 2 * p.n + 4 * u + n / 2;
+  const int plain = 8 * u + n;
   if (p.columns == Columns::plain) return plain < p.n ? plain : -1;
   if (8 * u >= p.q_columns + p.key_columns) return plain;
-  const int half = p.head / 2, pair = 4 * u + c % 4;
+  const int half = p.head / 2, pair = 4 * u + n / 2;
   const int h = divide(pair, p.inverse_half), i = pair - h * half;
-  const int column = p.rotation.interleaved ? 2 * i + c / 4 : i + (c < 4 ? 0 : half);
-  return h * p.head + column;
+  return h * p.head + (p.rotation.interleaved ? 2 * i + n % 2 : i + n % 2 * half);
 }
 
-// How many units' sums a pass keeps, by tiles of 16 rows; and how many units take turns in a
-// stream.
-constexpr int pass_units(int tiles) { return tiles == 1 ? 16 : tiles == 2 ? 10 : 3; }
-constexpr int turn_units(int tiles) { return tiles <= 2 ? 1 : pass_units(tiles); }
+// Bytes of working memory: the CTA's inputs in tiles, then what the cluster hands over to it.
+inline int round_up(int x, int to) { return (x + to - 1) / to * to; }
+__host__ __device__ inline int row_tile_bytes(const ProductPhase& p) {
+  return (p.m + kSwizzleRows - 1) / kSwizzleRows * kSwizzleRows * kRowBytes;
+}
+// The inputs, then in their place the CTA's sums.
+__host__ __device__ inline int inputs_bytes(const ProductPhase& p, int most_units) {
+  const int inputs = (p.blocks + kCluster - 1) / kCluster * row_tile_bytes(p);
+  const int sums = p.m * most_units * kColumns * 4 * (p.by_columns ? 1 : kSides);
+  return inputs > sums ? inputs : sums;
+}
+inline int product_bytes(const ProductPhase& p) {
+  const int rows = (p.m + kCluster - 1) / kCluster;
+  const int sources = p.by_columns ? kCluster : kCluster * kSides;
+  return p.inbox + sources * rows * p.most_units * kColumns * 4;
+}
 
 }  // namespace tendon::cuda::persistent

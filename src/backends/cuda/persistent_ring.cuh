@@ -1,63 +1,76 @@
-// A warp's stream of weights: packed tiles in the order of their use, copied ahead into a ring that
-// the warp alone fills and drains.
+// A CTA's stream of weights: one warp copies pieces ahead into a ring, in the order of their use;
+// each is read by one warpgroup.
 #pragma once
 
-#include "backends/cuda/device/bulk.cuh"
-#include "backends/cuda/persistent_phase.h"
+#include "backends/cuda/persistent_memory.cuh"
+#include "backends/cuda/persistent_team.cuh"
 
 namespace tendon::cuda::persistent {
 
-class Ring {
- public:
-  __device__ Ring(std::byte* slots, std::uint64_t* full, const std::byte* source,
-                  std::uint32_t pieces, std::uint32_t repetitions)
-      : slots_(slots), full_(full), source_(source), pieces_(pieces), left_(pieces * repetitions) {
-    policy_ = device::evict_first_policy();
+// A slot, and the parity of what arrives there next.
+struct Turn {
+  int slot = 0;
+  std::uint32_t parity = 0;
+  __device__ __forceinline__ Turn after(int pieces, int depth) const {
+    const int sum = slot + pieces, laps = sum / depth;
+    return {sum - laps * depth, parity ^ (laps & 1u)};
   }
-
-  __device__ void start() {
-    for (int i = 0; i < kDepth; ++i) issue(i);
+  // Of at most `depth` pieces.
+  __device__ __forceinline__ Turn soon(int pieces, int depth) const {
+    const int sum = slot + pieces;
+    const bool lap = sum >= depth;
+    return {lap ? sum - depth : sum, parity ^ static_cast<std::uint32_t>(lap)};
   }
+};
 
-  // The lane's share of the next tile: B fragments of two m16n8k16 products.
-  __device__ __forceinline__ uint4 take() {
-    if (tile_ == 0) device::barrier_wait(full_ + slot_, parity_);
-    const uint4 v = reinterpret_cast<const uint4*>(slots_ + slot_ * kPiece +
-                                                   tile_ * kTileBytes)[threadIdx.x % 32];
-    if (++tile_ == kPieceTiles) finish_piece();
-    return v;
-  }
-
-  // At the end of a step: what pads the last piece is skipped.
-  __device__ __forceinline__ void finish_step() {
-    if (tile_ != 0) finish_piece();
-  }
-
- private:
-  __device__ __forceinline__ void finish_piece() {
-    __syncwarp();
-    tile_ = 0;
-    issue(slot_);
-    if (++slot_ == kDepth) slot_ = 0, parity_ ^= 1;
-  }
-
-  __device__ __forceinline__ void issue(int slot) {
-    if (left_ == 0) return;
-    --left_;
-    if (threadIdx.x % 32 == 0) {
-      device::barrier_expect(full_ + slot, kPiece);
-      device::bulk_copy(slots_ + slot * kPiece, source_ + std::size_t{next_} * kPiece, kPiece,
-                        full_ + slot, policy_);
+// By one thread: all pieces of all repetitions. No more than `flight` bytes are under way at once:
+// what else a phase asks of memory waits behind them.
+__device__ inline void bring_weights(const StepArgs& a, const RingMemory& m, int cta) {
+  const std::uint64_t policy = device::evict_first_policy();
+  const std::byte* begin = a.stream + a.stream_first[cta];
+  const std::uint16_t* rows = a.piece_rows + std::size_t(cta) * a.piece_stride;
+  const std::uint32_t count = a.piece_count[cta];
+  Turn now{0, 1}, landing;
+  std::uint32_t oldest = 0;
+  int flying = 0;
+  for (int repetition = 0; repetition < a.repetitions; ++repetition) {
+    const std::byte* from = begin;
+    int bytes = rows[0] * kRowBytes;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const int next = rows[i + 1];  // one more is there
+      device::barrier_wait(m.empty + now.slot * 8, now.parity);
+      while (flying > 0 && flying + bytes > a.flight) {
+        device::barrier_wait(m.full + landing.slot * 8, landing.parity);
+        flying -= rows[oldest] * kRowBytes;
+        landing = landing.soon(1, m.depth);
+        if (++oldest == count) oldest = 0;
+      }
+      device::barrier_expect(m.full + now.slot * 8, bytes);
+      device::bulk_copy(m.slots + now.slot * m.slot_bytes, from, bytes, m.full + now.slot * 8,
+                        policy);
+      flying += bytes, from += bytes, bytes = next * kRowBytes;
+      now = now.soon(1, m.depth);
     }
-    if (++next_ == pieces_) next_ = 0;
   }
+}
 
-  std::byte* slots_;
-  std::uint64_t* full_;
-  const std::byte* source_;
-  std::uint32_t pieces_, left_, next_ = 0, parity_ = 0;
-  int slot_ = 0, tile_ = 0;
-  std::uint64_t policy_;
+// The ring as a warpgroup reads it.
+struct Ring {
+  RingMemory memory;
+  Turn turn;  // where a phase's pieces begin
+
+  // The address at which the piece has arrived.
+  __device__ __forceinline__ std::uint32_t wait(const Turn& t) const {
+    device::barrier_wait(memory.full + t.slot * 8, t.parity);
+    return memory.slots + t.slot * memory.slot_bytes;
+  }
+  // By every warp of its side.
+  __device__ __forceinline__ void release(const Turn& t) const {
+    if (threadIdx.x % 32 == 0) {
+      asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(memory.empty + t.slot * 8)
+                   : "memory");
+    }
+  }
 };
 
 }  // namespace tendon::cuda::persistent

@@ -1,0 +1,100 @@
+// Units of an attention phase: their packed rows, their keys, how shared memory is laid out.
+#pragma once
+
+#include "backends/cuda/keys.cuh"
+#include "backends/cuda/persistent_team.cuh"
+
+namespace tendon::cuda::persistent {
+
+// Packed rows of a unit; fewer where so few units would leave most of the device idle.
+constexpr int kUnitRows = 32, kFewRows = 16, kFewRowUnits = 10;
+__host__ __device__ inline int attention_unit_rows(const AttentionArgs& a) {
+  const int group = a.rows * (a.heads / a.key_heads);
+  const int units = (group + kFewRows - 1) / kFewRows * a.key_heads * a.batch;
+  return units <= kFewRowUnits ? kFewRows : kUnitRows;
+}
+
+// Where keys or values of a piece and a key head lie: number n of the concatenation at
+// base + n * pitch, bytes.
+struct alignas(16) KeyLine {
+  const std::byte* base;
+  int pitch;
+};
+
+// Scores of a chunk of keys: two tiles of 16 rows, times kGroups groups of keys, one for each warp.
+template <int D>
+struct AttentionLayout {
+  static constexpr int kChunk = D == 256 ? 64 : 128;  // keys of a CTA at a time
+  static constexpr int kGroups = kWarps / 2;
+  static constexpr int kRowSize = 2 * D;                 // bytes of a query, key or value
+  static constexpr int kWeightPitch = 2 * (kChunk + 8);  // bytes of a row of weights
+  static constexpr int kItems = kUnitRows + kChunk;      // rows that may have a RowFactor
+  // Offsets, bytes. First what peers push: a share of the columns from each of them, [CTAs][rows]
+  // top and total.
+  static constexpr int kStates = (kCluster - 1) * kUnitRows * D / kCluster * 4;
+  static constexpr int kQueries = kStates + kCluster * kUnitRows * 8;
+  static constexpr int kKeys = kQueries + kUnitRows * kRowSize;
+  static constexpr int kResults = kKeys;  // [rows][D] fp32, after the last scores
+  static constexpr int kValues = kKeys + kChunk * kRowSize;
+  static constexpr int kWeights = kValues + kChunk * kRowSize;
+  static constexpr int kPartSums = kWeights;  // [warps][items], before the weights
+  static constexpr int kTops = kWeights + kUnitRows * kWeightPitch;  // [rows][groups]
+  static constexpr int kTotals = kTops + kGroups * kUnitRows * 4;    // [rows][groups]
+  static constexpr int kKeep = kTotals + kGroups * kUnitRows * 4;    // [rows] factor, top
+  static constexpr int kFactors = kKeep + kUnitRows * 8;             // [rows] factor, limit
+  static constexpr int kTerms = kFactors + kUnitRows * 8;            // [keys] factor, summand
+  static constexpr int kLines = kTerms + kChunk * 8;                 // [keys, values][pieces]
+  static constexpr int kTokens = kLines + 4 * 16;                    // [rows] query, head
+  static constexpr int kBytes = kTokens + kUnitRows * 8;
+  static_assert(kBytes <= 113 * 1024);
+  static_assert(kQueries % 128 == 0 && kUnitRows * D * 4 <= kChunk * kRowSize);
+  static_assert(kWarps * kItems * 4 <= kUnitRows * kWeightPitch);
+};
+
+struct AttentionUnit {
+  int b, key_head, first_head, first_row, rows;  // packed rows [first_row, first_row + rows)
+  int first;                                     // keys of the first piece
+  int begin, end;                                // this CTA's keys of the concatenation
+  int limited;                                   // the first key of the piece that `visible` limits
+};
+
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+// x / y where both are below 2^20.
+__device__ __forceinline__ int quotient(int x, int y) {
+  return divide(x, reciprocal(static_cast<float>(y)));
+}
+// Strides of what lies within one sample fit 32 bits.
+__device__ __forceinline__ int64_t times(int x, int64_t stride) {
+  int64_t product;
+  asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(x), "r"(static_cast<int>(stride)));
+  return product;
+}
+
+// A unit past the last has neither rows nor keys.
+__device__ __forceinline__ AttentionUnit attention_unit(const AttentionPhase& p, int unit, int part,
+                                                        int log) {
+  const AttentionArgs& a = p.args;
+  const int group_heads = quotient(a.heads, a.key_heads), group = a.rows * group_heads;
+  const int tiles = quotient(p.units, a.key_heads * a.batch);
+  const int unit_rows = (tiles - 1) * kUnitRows >= group ? kFewRows : kUnitRows;
+  const int real = min(unit, p.units - 1), above = quotient(real, tiles);
+  AttentionUnit u;
+  u.first_row = (real - above * tiles) * unit_rows;
+  u.rows = unit == real ? min(unit_rows, group - u.first_row) : 0;
+  u.b = quotient(above, a.key_heads);
+  u.key_head = above - u.b * a.key_heads;
+  u.first_head = u.key_head * group_heads;
+  u.first = key_count(a, 0, u.b);
+  u.limited = a.piece[1].count ? u.first : 0;
+  const int all = unit == real ? u.first + key_count(a, 1, u.b) : 0;
+  const int each = (all + p.span - 1) >> log;
+  u.begin = min(all, part * each);
+  u.end = min(all, u.begin + each);
+  return u;
+}
+
+}  // namespace tendon::cuda::persistent

@@ -1,0 +1,47 @@
+// Shared memory of a CTA of the step kernel: region, ring of weights, the rest.
+#pragma once
+
+#include "backends/cuda/device/mma.cuh"
+#include "backends/cuda/persistent_phase.h"
+
+namespace tendon::cuda::persistent {
+
+// What a norm leaves to do to a column once mean and deviation are known: x * factor + addend.
+struct alignas(16) Affine {
+  float factor[kNormBlocks * kBlock], addend[kNormBlocks * kBlock];
+};
+
+struct RingMemory {
+  std::uint32_t slots, full, empty;  // shared addresses: of the slots, of their barriers
+  int depth, slot_bytes;
+};
+
+// Shared memory beside region and ring.
+struct alignas(128) Fixed {
+  std::byte phase[2][kPhaseBytes];
+  Work work[2];
+  float2 row_sums[kCluster * kMostRows];
+  Affine affine;
+  std::int32_t positions[kMostRows];
+  std::uint64_t full[kMostDepth], empty[kMostDepth];
+  std::uint64_t results, sums, meeting;  // barriers
+  std::int32_t now;                      // the iteration, for phases that read it from memory
+};
+
+struct Memory {
+  std::byte* region;
+  Fixed* fixed;
+  RingMemory ring;
+};
+
+__device__ inline Memory layout(const StepArgs& a, std::byte* memory) {
+  Memory m;
+  m.region = memory;
+  std::byte* ring = memory + a.region;
+  m.fixed = reinterpret_cast<Fixed*>(ring + a.depth * a.slot);
+  m.ring = {device::shared_address(ring), device::shared_address(m.fixed->full),
+            device::shared_address(m.fixed->empty), a.depth, a.slot};
+  return m;
+}
+
+}  // namespace tendon::cuda::persistent
