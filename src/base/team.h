@@ -3,30 +3,18 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
 namespace tendon {
 
-// `count` threads of which the caller of run() is the first. Between calls, and where one waits for
-// another, a thread spins for some microseconds and then sleeps: teams that share a machine with
-// other work, or with each other, do not take its processors.
+// `count` threads of which the caller of run() is the first. Work comes in stages, a stage in
+// `count` parts; a thread takes its own part first and then any that nobody has begun, so that a
+// thread which does not get a processor holds up the others only while it is in the middle of a
+// part. Who waits spins for some microseconds and then sleeps.
 class Team {
  public:
-  // What a thread knows of itself inside run().
-  class Member {
-   public:
-    Member(Team& team, int index) : team_(&team), index_(index) {}
-    int index() const { return index_; }
-    int count() const { return team_->count_; }
-    // Returns when every thread of the team has called it as often; what they wrote is seen then.
-    void meet() const noexcept { team_->meet(); }
-
-   private:
-    Team* team_;
-    int index_;
-  };
-
   explicit Team(int count);  // at least 1; throws std::system_error where no thread can be had
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -34,44 +22,43 @@ class Team {
 
   int count() const { return count_; }
 
-  // f(member) on every thread; returns when all have. One caller at a time, not from inside f,
-  // which must not throw. Allocates nothing.
+  // f(stage, part), once for each part in [0, count()) of each stage in [0, stages); a stage begins
+  // when all parts of the one before have ended, and what they wrote is seen then. One caller at a
+  // time, not from inside f, which must not throw. Allocates nothing.
   template <class F>
-  void run(const F& f) noexcept {
-    job_ = [](const void* body, const Member& m) { (*static_cast<const F*>(body))(m); };
+  void run(int stages, const F& f) noexcept {
+    call_ = [](const void* body, int stage, int part) {
+      (*static_cast<const F*>(body))(stage, part);
+    };
     body_ = &f;
-    run_job();
+    run_stages(stages);
   }
 
   // Wakes sleeping threads ahead of a run() that is about to come.
   void rouse() noexcept;
 
  private:
-  // A number that only grows, and threads waiting for it to do so.
-  class Counter {
-   public:
-    std::uint32_t value() const { return value_.load(std::memory_order_relaxed); }
-    void advance() noexcept;
-    std::uint32_t wait(std::uint32_t seen) noexcept;  // until it is another: that one
-
-   private:
-    std::atomic<std::uint32_t> value_{0};
+  // Stages are numbered through all runs; numbers may be skipped between runs, and wrap.
+  using Number = std::uint32_t;
+  struct alignas(64) Claim {
+    std::atomic<Number> last;  // stage of which this part was taken
   };
 
-  void run_job() noexcept;
-  void meet() noexcept;
+  void run_stages(int stages) noexcept;
+  void take_parts(Number stage, Number first, int preferred) noexcept;
   void work(int index) noexcept;
-
+  void open(Number stage) noexcept;
+  Number wait(Number seen) noexcept;  // until another number is open: that one
   void end() noexcept;
 
   const int count_;
-  void (*job_)(const void*, const Member&) = nullptr;
+  void (*call_)(const void*, int, int) = nullptr;
   const void* body_ = nullptr;
-  // Apart from each other: each is written by one side while the other looks at its own.
-  alignas(64) Counter awake_;
-  std::atomic<std::uint32_t> jobs_{0};
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) Counter met_;
+  std::unique_ptr<Claim[]> claims_;
+  // Written by some while others look: apart from each other.
+  alignas(64) std::atomic<Number> open_{0};
+  alignas(64) std::atomic<int> ended_{0};          // parts of the open stage
+  alignas(64) std::atomic<std::uint64_t> run_{0};  // first stage << 32 | the one after the last
   std::atomic<bool> stop_{false};
   std::vector<std::jthread> threads_;
 };

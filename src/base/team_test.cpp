@@ -9,33 +9,34 @@
 namespace tendon {
 namespace {
 
-TEST(TeamTest, EveryMemberWorksOnceInEachRun) {
+using Counts = std::vector<int>;
+
+TEST(TeamTest, EveryPartOfEveryStageIsDoneOnce) {
   for (int count : {1, 2, 3, 7}) {
     Team team(count);
-    std::vector<int> runs(static_cast<std::size_t>(count));
-    for (int i = 0; i < 500; ++i) {
+    const auto parts = static_cast<std::size_t>(count);
+    Counts done(parts * 3);
+    for (int i = 0; i < 300; ++i) {
       if (i % 3 == 0) team.rouse();
-      team.run([&](const Team::Member& m) {
-        EXPECT_EQ(m.count(), count);
-        ++runs[static_cast<std::size_t>(m.index())];
+      team.run(3, [&](int stage, int part) {
+        ++done[static_cast<std::size_t>(stage) * parts + static_cast<std::size_t>(part)];
       });
     }
-    EXPECT_EQ(runs, std::vector<int>(static_cast<std::size_t>(count), 500));
+    EXPECT_EQ(done, Counts(parts * 3, 300));
   }
 }
 
-// Each round adds what the neighbours wrote in the round before: any that is late or lost shows.
-TEST(TeamTest, WhatWasWrittenBeforeAMeetingIsSeenAfterIt) {
+// Each stage adds what all parts of the one before wrote: any that is late or lost shows.
+TEST(TeamTest, AStageSeesAllThatTheOneBeforeWrote) {
   constexpr int kCount = 4, kRounds = 2000;
   Team team(kCount);
   std::vector<std::int64_t> now(kCount, 1), next(kCount);
-  team.run([&](const Team::Member& m) {
-    const auto i = static_cast<std::size_t>(m.index());
-    for (int r = 0; r < kRounds; ++r) {
-      next[i] = std::accumulate(now.begin(), now.end(), std::int64_t{0}) % 1000003 + m.index();
-      m.meet();
+  team.run(2 * kRounds, [&](int stage, int part) {
+    const auto i = static_cast<std::size_t>(part);
+    if (stage % 2 == 0) {
+      next[i] = std::accumulate(now.begin(), now.end(), std::int64_t{0}) % 1000003 + part;
+    } else {
       now[i] = next[i];
-      m.meet();
     }
   });
   std::vector<std::int64_t> want(kCount, 1);
@@ -48,20 +49,20 @@ TEST(TeamTest, WhatWasWrittenBeforeAMeetingIsSeenAfterIt) {
 
 TEST(TeamTest, TeamsOfManyCallersRunBesideEachOther) {
   constexpr int kTeams = 4, kRuns = 300;
-  std::vector<int> sums(kTeams);
+  Counts sums(kTeams);
   std::vector<std::jthread> callers;
   for (int& sum : sums) {
     callers.emplace_back([&sum] {
       Team team(3);
       std::atomic<int> mine{0};
       for (int i = 0; i < kRuns; ++i) {
-        team.run([&](const Team::Member& m) { mine += m.index(); });
+        team.run(2, [&](int, int part) { mine += part; });
       }
       sum = mine;
     });
   }
   callers.clear();
-  EXPECT_EQ(sums, std::vector<int>(kTeams, kRuns * 3));
+  EXPECT_EQ(sums, Counts(kTeams, kRuns * 6));
 }
 
 double processor_seconds() {
@@ -72,14 +73,28 @@ double processor_seconds() {
 
 TEST(TeamTest, ThreadsThatWaitSleep) {
   Team team(4);
-  team.run([](const Team::Member&) {});
+  team.run(1, [](int, int) {});
   const double before = processor_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // between runs,
-  team.run([](const Team::Member& m) {                          // and inside of one
-    if (m.index() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    m.meet();
+  team.run(1, [](int, int part) {                               // and inside of one
+    if (part == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   });
   EXPECT_LT(processor_seconds() - before, 0.05);
+}
+
+// One thread stays away, in the middle of a part: the others do all that was not begun.
+TEST(TeamTest, AThreadThatIsAwayHoldsUpOnlyItsPart) {
+  Team team(3);
+  std::atomic<bool> first{true};
+  std::atomic<int> others{0};
+  team.run(1, [&](int, int) {
+    if (!first.exchange(false)) {
+      ++others;
+      return;
+    }
+    while (others < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(others, 2);
 }
 
 }  // namespace

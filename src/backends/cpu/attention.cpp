@@ -42,6 +42,7 @@ struct Task {
 class Attention : public Step {
  public:
   Attention(Planner& planner, const ops::Attention& op);
+  int phases() const override { return key_parts_ > 1 ? 2 : 1; }
   const char* run(const Worker& worker) noexcept override;
   void touch(int thread, Footprint& f) const override;
 
@@ -369,18 +370,19 @@ void Attention::run_tasks(const Worker& worker) noexcept {
   const std::int64_t groups = q_.shape()[0] * pieces_[0].k.shape()[2] * row_parts_;
   const std::int64_t columns = kernels_->panel_columns;
   const Work& w = work_[static_cast<std::size_t>(worker.index())];
+  if (worker.phase() == 1) {
+    const std::int64_t panels = lanes_ / columns;
+    for (std::int64_t i = worker.index(); i < groups * panels; i += threads_) {
+      const std::int64_t panel = i % panels * columns;
+      if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
+    }
+    return;
+  }
   tasks_.take(worker, threads_, groups * key_parts_, [&](std::int64_t i) {
     const Task t = task(i / key_parts_, static_cast<int>(i % key_parts_));
     attend(t, w, key_parts_ > 1 ? states_[static_cast<std::size_t>(i)] : w.state);
     if (key_parts_ == 1) finish(t, w);
   });
-  if (key_parts_ == 1) return;
-  if (threads_ > 1) worker.meet();
-  const std::int64_t panels = lanes_ / columns;
-  for (std::int64_t i = worker.index(); i < groups * panels; i += threads_) {
-    const std::int64_t panel = i % panels * columns;
-    if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
-  }
 }
 
 }  // namespace

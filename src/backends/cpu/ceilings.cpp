@@ -56,14 +56,14 @@ double measure_stream(int threads) {
   double best = 0;
   for (int repetition = 0; repetition < 6; ++repetition) {
     const Clock::time_point start = Clock::now();
-    team.run([&](const cpu::Worker& w) {
-      const cpu::Range mine = cpu::share(count, w.index(), threads);
+    team.run(1, [&](int, int part) {
+      const cpu::Range mine = cpu::share(count, part, threads);
       std::uint64_t s[4] = {};
       for (std::int64_t i = mine.begin; i + 4 <= mine.end; i += 4) {
         for (int j = 0; j < 4; ++j)
           s[j] += words[i + j] += static_cast<std::uint64_t>(repetition == 0);
       }
-      sums[static_cast<std::size_t>(w.index())] += s[0] + s[1] + s[2] + s[3];
+      sums[static_cast<std::size_t>(part)] += s[0] + s[1] + s[2] + s[3];
     });
     if (repetition > 0)
       best = std::max(best, static_cast<double>(memory.bytes()) / seconds_since(start));

@@ -155,12 +155,15 @@ class TileConvolution : public Step {
            tiles_suit(planner, op.weight, kTileDepth);
   }
 
+  // The picture is copied first.
+  int phases() const override { return 1 + product_->phases(); }
+
   const char* run(const Worker& w) noexcept override {
+    if (w.phase() > 0) return product_->run(Worker(w.index(), w.phase() - 1));
     split(w, threads_, x_.shape()[0] * lines_, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t line = begin; line < end; ++line) copy_line(line);
     });
-    if (threads_ > 1) w.meet();
-    return product_->run(w);
+    return nullptr;
   }
 
  private:

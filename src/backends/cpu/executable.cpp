@@ -16,8 +16,13 @@ struct PlannedTrace {
   Trace trace;
   Addresses addresses;
   std::vector<std::unique_ptr<Step>> steps;
-  std::vector<char> meet;  // before each step: threads wait for each other
-  bool alone = false;      // the caller does all of it
+  // Phases of steps that a worker does without waiting for others.
+  struct Act {
+    std::size_t step;
+    int phase;
+  };
+  std::vector<std::vector<Act>> stages;
+  bool alone = false;  // the caller does all of it
 };
 
 // The first op of a run that found trouble, by any thread.
@@ -87,7 +92,7 @@ class CpuExecutable : public Executable {
     plan_traces();  // how much scratch the packed ones want,
     allocate();
     plan_traces();  // and the addresses,
-    for (PlannedTrace& t : traces_) plan_meetings(t);
+    for (PlannedTrace& t : traces_) plan_stages(t);
     for (const auto& [buffer, bytes] : program_->initial) {
       const Status written = write(buffer, bytes, 0);
       require(written.ok(), "{}", written.message());
@@ -119,11 +124,14 @@ class CpuExecutable : public Executable {
     if (trace >= traces_.size()) return Status("cpu: no such trace");
     const PlannedTrace& t = traces_[trace];
     trouble_.clear();
-    iteration_ = first;
+    const auto stages = static_cast<int>(t.stages.size());
+    const auto run_part = [&](int stage, int part) {
+      run_stage(t, stage % stages, first + stage / stages, part);
+    };
     if (t.alone) {
-      run_steps(t, first, count, Worker(team_, 0));
+      for (int stage = 0; stage < stages * count; ++stage) run_part(stage, 0);
     } else {
-      team_.run([&](const Worker& w) { run_steps(t, first, count, w); });
+      team_.run(stages * count, run_part);
     }
     if (trouble_.what()) return failure(t.trace.label(trouble_.step()), trouble_.what());
     return {};
@@ -135,42 +143,44 @@ class CpuExecutable : public Executable {
   std::vector<StepTime> profile(std::size_t trace, int repetitions) override;
 
  private:
-  void run_steps(const PlannedTrace& t, int first, int count, const Worker& w) noexcept {
-    for (int i = first; i < first + count; ++i) {
-      if (i > first && !next_iteration(t, i, w)) return;
-      for (std::size_t s = 0; s < t.steps.size(); ++s) {
-        if (t.meet[s] != 0) w.meet();
-        if (const char* trouble = t.steps[s]->run(w)) trouble_.report(s, trouble);
-      }
+  // The first stage of an iteration has no acts: nobody is at work then.
+  void run_stage(const PlannedTrace& t, int stage, int iteration, int part) noexcept {
+    if (stage == 0) {
+      if (part != 0) return;
+      stopped_ = trouble_.what() != nullptr;
+      if (!stopped_) iteration_ = iteration;
+      return;
     }
-  }
-  // False where the one before found trouble: every thread sees it, as none is at work.
-  bool next_iteration(const PlannedTrace& t, int i, const Worker& w) noexcept {
-    if (!t.alone) w.meet();
-    if (trouble_.what()) return false;
-    if (w.index() == 0) iteration_ = i;
-    if (!t.alone) w.meet();
-    return true;
+    if (stopped_) return;
+    for (const PlannedTrace::Act& act : t.stages[static_cast<std::size_t>(stage)]) {
+      const char* trouble = t.steps[act.step]->run(Worker(part, act.phase));
+      if (trouble) trouble_.report(act.step, trouble);
+    }
   }
   void run_step(Step& step, std::size_t index, bool alone) noexcept {
-    const auto part = [&](const Worker& w) {
-      if (const char* trouble = step.run(w)) trouble_.report(index, trouble);
+    const auto run_part = [&](int phase, int part) {
+      const char* trouble = step.run(Worker(part, phase));
+      if (trouble) trouble_.report(index, trouble);
     };
     if (alone) {
-      part(Worker(team_, 0));
+      for (int phase = 0; phase < step.phases(); ++phase) run_part(phase, 0);
     } else {
-      team_.run(part);
+      team_.run(step.phases(), run_part);
     }
   }
-  void plan_meetings(PlannedTrace& t) {
+  void plan_stages(PlannedTrace& t) {
     Meetings meetings;
-    t.meet.clear();
-    for (const auto& step : t.steps) {
-      std::vector<Footprint> threads(static_cast<std::size_t>(t.alone ? 1 : team_.count()));
-      for (std::size_t i = 0; i < threads.size(); ++i) {
-        step->touch(static_cast<int>(i), threads[i]);
+    t.stages.assign(2, {});
+    for (std::size_t s = 0; s < t.steps.size(); ++s) {
+      std::vector<Footprint> workers(static_cast<std::size_t>(t.alone ? 1 : team_.count()));
+      for (std::size_t i = 0; i < workers.size(); ++i) {
+        t.steps[s]->touch(static_cast<int>(i), workers[i]);
       }
-      t.meet.push_back(!t.alone && meetings.wanted_before(threads) ? 1 : 0);
+      if (meetings.wanted_before(workers) && !t.alone) t.stages.emplace_back();
+      for (int phase = 0; phase < t.steps[s]->phases(); ++phase) {
+        if (phase > 0) t.stages.emplace_back();
+        t.stages.back().push_back({s, phase});
+      }
     }
   }
   void plan_traces() {
@@ -227,6 +237,7 @@ class CpuExecutable : public Executable {
   std::size_t arena_bytes_ = 0, own_bytes_ = 0, scratch_bytes_ = 0, buffer_bytes_ = 0;
   std::int32_t iteration_ = 0;
   FirstTrouble trouble_;
+  bool stopped_ = false;  // by trouble in an iteration before
 };
 
 std::vector<float> CpuExecutable::fetch(std::size_t trace, Value value) {

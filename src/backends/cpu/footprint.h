@@ -1,4 +1,4 @@
-// What threads of a step touch: where two steps that follow each other need no meeting of threads.
+// What workers of a step touch: whether the next may begin before all have ended this one.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,7 @@ namespace tendon::cpu {
 
 struct Table;
 
-// Memory that one thread of a step reads and writes, as intervals. Nothing stated: all of it.
+// Memory that one worker of a step reads and writes, as intervals. Nothing stated: all of it.
 class Footprint {
  public:
   void reads(const View& v, Range rows) { add(v, rows, Access::read); }
@@ -33,8 +33,8 @@ class Footprint {
   std::vector<Interval> intervals_;
 };
 
-// Decides, step by step in their order, before which all threads must meet: where a thread touches
-// what another wrote, or writes what another touched, since they met last.
+// Decides, step by step in their order, before which all workers must meet: where one touches what
+// another wrote, or writes what another touched, since they met last.
 class Meetings {
  public:
   // Of the next step: one footprint for each thread; empty: it may touch anything.

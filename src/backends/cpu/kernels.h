@@ -47,6 +47,18 @@ struct NormRow {
   bool centred = false;
 };
 
+// What follows a product, of a piece of one row: out = residual + gate * act(x + bias) * up. Null
+// pointers are left out; types are f32, bf16, f16.
+struct FinishRow {
+  const float* x = nullptr;  // [width]
+  std::int64_t width = 0;
+  const float *bias = nullptr, *up = nullptr, *gate = nullptr;
+  Act act = Act::none;
+  DType residual_type = DType::f32, out_type = DType::f32;
+  const void* residual = nullptr;
+  void* out = nullptr;  // may be the residual
+};
+
 // Rows of f32, bf16 or f16, `row_bytes` apart, to fp32 rows `pitch` apart.
 struct RowLoad {
   DType from = DType::f32;
@@ -93,6 +105,7 @@ struct Kernels {
   void (*scale)(float* x, float factor, std::int64_t n);                       // x *= factor
   void (*add_scaled)(float* x, const float* y, float factor, std::int64_t n);  // x += factor * y
   void (*normalise)(const NormRow& row);
+  void (*finish)(const FinishRow& row);
   // Rotates the pairs of x [2 * half].
   void (*rotate)(ops::RopeStyle style, float* x, const float* cos, const float* sin,
                  std::int64_t half);

@@ -14,13 +14,15 @@
 
 namespace tendon::cpu {
 
-// One planned op. Every thread of the team calls run(), which returns null, or what was wrong with
-// the data ("ids: below 0"); a thread that found nothing wrong has done its part.
+// One planned op. run() does a worker's part of a phase and returns null, or what was wrong with
+// the data ("ids: below 0"); who found nothing wrong has done its part. A phase begins when all
+// workers have ended the one before.
 class Step {
  public:
   virtual ~Step() = default;
+  virtual int phases() const { return 1; }
   virtual const char* run(const Worker& worker) noexcept = 0;
-  // What `thread` touches; left as it is where that is not known.
+  // What worker `thread` touches; left as it is where that is not known, or phases are several.
   virtual void touch(int /*thread*/, Footprint& /*footprint*/) const {}
 
  protected:

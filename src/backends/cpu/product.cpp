@@ -3,7 +3,6 @@
 namespace tendon::cpu {
 namespace {
 
-constexpr std::int64_t kColumnsAtOnce = 1024;  // of an epilogue row: 4 KB of residual on the stack
 constexpr std::int64_t kPackedFloats = 6
                                        << 20;  // of x packed at once: 24 MB, what a large L3 keeps
 // Windows of a convolution repeat each pixel nine times: where they outgrow the shared caches and
@@ -31,23 +30,19 @@ std::int64_t even(std::int64_t count, std::int64_t most) {
 
 }  // namespace
 
-void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<float> c,
+void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<const float> c,
                 const float* up) noexcept {
-  const auto n = static_cast<std::int64_t>(c.size());
-  float* x = c.data();
-  if (e.bias) k.add(x, e.bias + at.column, n);
-  if (e.act != Act::none) k.activate(e.act, x, n);
-  if (up) k.multiply(x, up, n);
-  if (e.gate) k.multiply(x, e.gate.row(at.row) + at.column, n);
+  FinishRow row{
+      .x = c.data(), .width = static_cast<std::int64_t>(c.size()), .up = up, .act = e.act};
+  if (e.bias) row.bias = e.bias + at.column;
+  if (e.gate) row.gate = e.gate.row(at.row) + at.column;
   if (e.residual) {
-    float residual[kColumnsAtOnce];
-    for (std::int64_t i = 0; i < n; i += kColumnsAtOnce) {
-      const std::int64_t count = std::min(kColumnsAtOnce, n - i);
-      k.load(e.residual.dtype(), e.residual.at(at.row, at.column + i), count, residual);
-      k.add(x + i, residual, count);
-    }
+    row.residual_type = e.residual.dtype();
+    row.residual = e.residual.at(at.row, at.column);
   }
-  k.store(e.out.dtype(), x, n, e.out.at(at.row, at.column));
+  row.out_type = e.out.dtype();
+  row.out = e.out.at(at.row, at.column);
+  k.finish(row);
 }
 
 struct Product::Task {
@@ -168,13 +163,27 @@ void Product::compute(const Task& t, float* tile) const noexcept {
   }
 }
 
-void Product::run_block(std::int64_t first, std::int64_t rows, const Worker& w) noexcept {
-  if (w.index() >= threads_) return;
-  const std::int64_t across = ceil_div(s_.weight.panels, task_panels_);
-  if (reads_ != Reads::in_place) {
+bool Product::packs_together() const {
+  return sharing_ == Sharing::together && reads_ != Reads::in_place;
+}
+
+int Product::phases() const {
+  if (sharing_ != Sharing::together) return 1;
+  const auto blocks = static_cast<int>(ceil_div(s_.rows, block_rows_));
+  return std::max(1, packs_together() ? 2 * blocks : blocks);
+}
+
+// Of a block of rows: its packing, where it is packed, and its product.
+void Product::run_phase(const Worker& w) noexcept {
+  const int each = packs_together() ? 2 : 1;
+  const std::int64_t first = w.phase() / each * block_rows_;
+  const std::int64_t rows = std::min(block_rows_, s_.rows - first);
+  if (w.index() >= threads_ || rows <= 0) return;
+  if (each == 2 && w.phase() % 2 == 0) {
     pack(first, rows, part(ceil_div(rows, group_), w.index(), threads_), packed_);
-    if (threads_ > 1) w.meet();
+    return;
   }
+  const std::int64_t across = ceil_div(s_.weight.panels, task_panels_);
   float* tile = tiles_.of(w.index());
   tasks_.take(w, threads_, across * ceil_div(rows, task_rows_), [&](std::int64_t i) {
     const std::int64_t from = i / across * task_rows_, panel = i % across * task_panels_;
@@ -207,10 +216,7 @@ const char* Product::run(const Worker& w) noexcept {
       run_own_block({first, std::min(s_.rows, first + block_rows_)}, w.index());
     });
   } else {
-    for (std::int64_t first = 0; first < s_.rows; first += block_rows_) {
-      if (first > 0 && threads_ > 1) w.meet();
-      run_block(first, std::min(block_rows_, s_.rows - first), w);
-    }
+    run_phase(w);
   }
   return nullptr;
 }

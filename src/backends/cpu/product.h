@@ -36,6 +36,7 @@ struct ProductSpec {
 class Product : public Step {
  public:
   Product(Planner& planner, ProductSpec spec);
+  int phases() const override;
   const char* run(const Worker& worker) noexcept override;
   void touch(int thread, Footprint& f) const override;
 
@@ -44,7 +45,8 @@ class Product : public Step {
   void plan_blocks();  // how rows and panels become tasks
   void pack(std::int64_t first, std::int64_t rows, Range groups, float* to) const noexcept;
   void pack_group(std::int64_t first, std::int64_t count, float* to) const noexcept;
-  void run_block(std::int64_t first, std::int64_t rows, const Worker& worker) noexcept;
+  bool packs_together() const;
+  void run_phase(const Worker& worker) noexcept;
   void run_own_block(Range rows, int thread) noexcept;
   void compute(const Task& task, float* tile) const noexcept;
   void multiply(const Task& task, const PackedMatrix& w, float* c) const noexcept;
@@ -69,7 +71,7 @@ struct RowPlace {
 };
 
 // The epilogue of a piece of a row of out: `c`, and `up` where the op is gated.
-void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<float> c,
+void finish_row(const Kernels& k, const Epilogue& e, const RowPlace& at, std::span<const float> c,
                 const float* up) noexcept;
 
 }  // namespace tendon::cpu

@@ -38,10 +38,14 @@ class QkvRope : public Step {
                  branch(op.k, op.norm_k, {.rotated = true}), branch(op.v, {}, {})};
   }
 
+  int phases() const override { return product_->phases() + (meets_ ? 1 : 0); }
+
   const char* run(const Worker& w) noexcept override {
     if (!rotation_.in_range()) return "positions: one is outside the tables";
-    if (const char* trouble = product_->run(w)) return trouble;
-    if (meets_ && threads_ > 1) w.meet();
+    if (w.phase() < product_->phases()) {
+      if (const char* trouble = product_->run(w)) return trouble;
+      if (meets_ || w.phase() + 1 < product_->phases()) return nullptr;
+    }
     split(w, threads_, all_.rows(), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t token = begin; token < end; ++token) {
         for (const Branch& b : branches_) {

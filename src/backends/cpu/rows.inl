@@ -105,6 +105,63 @@ void add_scaled_row(float* x, const float* y, float factor, std::int64_t n) {
                   [=](F v, std::int64_t i, std::int64_t c) { return v + factor * at(y, i, c); });
 }
 
+// One vector, or the first n elements of one, of a row of any type.
+TENDON_INLINE F load_as(DType type, const void* p, std::int64_t i, std::int64_t n) {
+  if (type == DType::f32) return at(static_cast<const float*>(p), i, n);
+  const auto* halves = static_cast<const std::uint16_t*>(p) + i;
+  H h{};
+  if (n == W) {
+    h = *reinterpret_cast<const LooseH*>(halves);
+  } else {
+    __builtin_memcpy(&h, halves, static_cast<std::size_t>(n) * 2);
+  }
+  return type == DType::bf16 ? from_bf16(h) : from_f16(h);
+}
+
+TENDON_INLINE void store_as(DType type, F v, void* p, std::int64_t i, std::int64_t n) {
+  if (type == DType::f32) {
+    float* to = static_cast<float*>(p) + i;
+    return n == W ? store(to, v) : store_part(to, v, n);
+  }
+  const H h = type == DType::bf16 ? to_bf16(v) : to_f16(v);
+  auto* to = static_cast<std::uint16_t*>(p) + i;
+  if (n == W) {
+    *reinterpret_cast<LooseH*>(to) = h;
+  } else {
+    __builtin_memcpy(to, &h, static_cast<std::size_t>(n) * 2);
+  }
+}
+
+template <class Activate>
+TENDON_INLINE void finish_with(const FinishRow& row, Activate activate) {
+  const FinishRow r = row;
+  const auto piece = [=](std::int64_t i, std::int64_t n) {
+    F v = at(r.x, i, n);
+    if (r.bias) v += at(r.bias, i, n);
+    v = activate(v);
+    if (r.up) v *= at(r.up, i, n);
+    if (r.gate) v *= at(r.gate, i, n);
+    if (r.residual) v += load_as(r.residual_type, r.residual, i, n);
+    store_as(r.out_type, v, r.out, i, n);
+  };
+  std::int64_t i = 0;
+  for (; i + W <= r.width; i += W) piece(i, W);
+  if (i < r.width) piece(i, r.width - i);
+}
+
+void finish_row(const FinishRow& row) {
+  switch (row.act) {
+    case Act::gelu_tanh:
+      return finish_with(row, [](F v) { return gelu_tanh(v); });
+    case Act::gelu_erf:
+      return finish_with(row, [](F v) { return gelu_erf(v); });
+    case Act::silu:
+      return finish_with(row, [](F v) { return silu(v); });
+    case Act::none:
+      return finish_with(row, [](F v) { return v; });
+  }
+}
+
 TENDON_INLINE float mean_of(const float* x, std::int64_t n) {
   F s{};
   std::int64_t i = 0;

@@ -15,6 +15,7 @@ constexpr Kernels kTable{
     .scale = scale_row,
     .add_scaled = add_scaled_row,
     .normalise = normalise_row,
+    .finish = finish_row,
     .rotate = rotate_row,
     .pack_group = pack_group,
     .pack_panel = pack_panel,

@@ -1,4 +1,4 @@
-// Work spread over a team, every thread of which runs every step.
+// Work spread over a team. A worker is a part of it, done by whichever thread takes it.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,15 @@
 
 namespace tendon::cpu {
 
-using Worker = Team::Member;
+class Worker {
+ public:
+  explicit Worker(int index, int phase = 0) : index_(index), phase_(phase) {}
+  int index() const { return index_; }
+  int phase() const { return phase_; }  // of a step that has several
+
+ private:
+  int index_, phase_;
+};
 
 struct Range {
   std::int64_t begin, end;
@@ -22,31 +30,30 @@ inline Range part(std::int64_t count, int index, int parts) {
   return {count * index / parts, count * (index + 1) / parts};
 }
 
-// What thread `index` does of [0, count) where `threads` share it: parts that differ by one at
-// most, nothing for threads past the count.
+// What worker `index` does of [0, count) where `threads` share it: parts that differ by one at
+// most, nothing for workers past the count.
 inline Range share(std::int64_t count, int index, int threads) {
   const auto parts = static_cast<int>(std::min<std::int64_t>(threads, count));
   return index < parts ? part(count, index, parts) : Range{0, 0};
 }
 
-// f(begin, end) for the calling thread's share of [0, count).
+// f(begin, end) for the worker's share of [0, count).
 template <class F>
 void split(const Worker& w, int threads, std::int64_t count, const F& f) noexcept {
   const Range r = share(count, w.index(), threads);
   if (r.begin < r.end) f(r.begin, r.end);
 }
 
-// Tasks 0, 1, ... given to whoever asks next.
+// Tasks 0, 1, ... given to whichever worker asks next.
 class Tasks {
  public:
-  // f(i) for tasks that no other of the `threads` has. All of them must have met before they may
-  // ask again.
+  // f(i) for tasks that no other of the `threads` workers has; each asks once in a phase.
   template <class F>
   void take(const Worker& w, int threads, std::int64_t count, const F& f) noexcept {
     if (w.index() >= threads) return;
     std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
     for (; i < count; i = next_.fetch_add(1, std::memory_order_relaxed)) f(i);
-    // Each thread comes too late once; after the last of them nobody asks.
+    // Each comes too late once; after the last of them nobody asks.
     if (i == count + threads - 1) next_.store(0, std::memory_order_relaxed);
   }
 
@@ -79,8 +86,8 @@ class Trouble {
 template <class F>
 void spread(Team& team, std::int64_t count, const F& f) {
   Trouble trouble;
-  team.run([&](const Worker& w) {
-    split(w, w.count(), count,
+  team.run(1, [&](int, int part) {
+    split(Worker(part), team.count(), count,
           [&](std::int64_t begin, std::int64_t end) { trouble.guard([&] { f(begin, end); }); });
   });
   trouble.check();
