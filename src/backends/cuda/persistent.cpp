@@ -40,11 +40,13 @@ Trace lowered(const Trace& trace) {
   });
 }
 
+// There when it returns, for streams that do not wait for the default one.
 template <class T>
 DeviceMemory on_device(const std::vector<T>& values, const char* what) {
   DeviceMemory memory(std::max<std::size_t>(values.size() * sizeof(T), 256), what);
   check(cudaMemcpy(memory.data(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
         what);
+  check(cudaStreamSynchronize(cudaStreamLegacy), what);
   return memory;
 }
 
@@ -140,9 +142,7 @@ void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& str
   args.piece_rows = reinterpret_cast<const std::uint16_t*>(streams.piece_rows.data());
   args.piece_stride = streams.piece_stride;
   ops_ = plan.ops;
-  phases_ = DeviceMemory(plan.phases.size() * sizeof(Phase), "a step's phases");
-  check(cudaMemcpy(phases_.data(), plan.phases.data(), phases_.size(), cudaMemcpyHostToDevice),
-        "writing phases");
+  phases_ = on_device(plan.phases, "a step's phases");
   std::vector<Work> work;
   for (const Phase& p : plan.phases) {
     for (int i = 0; i < shape.ctas; ++i) {
@@ -174,6 +174,7 @@ std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t st
   check(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device), "profiling");
   for (int r = 0; r < std::max(1, repetitions); ++r) {
     check(cudaMemset(clock_.data(), 0, clock_.size()), "profiling");
+    check(cudaStreamSynchronize(cudaStreamLegacy), "profiling");
     args.clock = reinterpret_cast<long long*>(clock_.data());
     const cudaError_t status = run(0, 2, stream);
     args.clock = nullptr;
