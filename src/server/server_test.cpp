@@ -228,7 +228,7 @@ TEST_F(ServerTest, PingsAreAnsweredWhileThePolicyThinks) {
 
 TEST_F(ServerTest, HealthIsAnsweredWhileLoadingAndThinking) {
   script.load_ms = 300;
-  script.sleep_ms = 300;
+  script.sleep_ms = 1000;
   start();
   const auto healthz = [&] {
     const Stopwatch watch;
@@ -249,7 +249,7 @@ TEST_F(ServerTest, HealthIsAnsweredWhileLoadingAndThinking) {
   for (int i = 0; i < 20; ++i) times.push_back(healthz());
   client.receive();
   std::sort(times.begin(), times.end());
-  EXPECT_LT(times[times.size() / 2], 50);  // the median: the machine may be busy
+  EXPECT_LT(times[times.size() / 2], 300);  // the median: the machine may be busy
 }
 
 TEST_F(ServerTest, PlainRequestsThatAreNotForIt) {

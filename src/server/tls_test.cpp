@@ -89,9 +89,8 @@ class TlsTest : public ::testing::Test {
     server->start();
     while (server->loading()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  // A client that trusts this certificate asks once: milliseconds from connecting to the answer.
-  double ask() {
-    const Stopwatch watch;
+  // A client that trusts this certificate asks once.
+  void ask() {
     net::io_context io;
     ssl::context context(ssl::context::tls_client);
     context.load_verify_file(options.certificate);
@@ -107,7 +106,6 @@ class TlsTest : public ::testing::Test {
     ws.write(net::buffer(out.map(1).text("state").real(0.5).str()));
     ws.read(answer);
     EXPECT_NE(Reply(beast::buffers_to_string(answer.data())).find("actions"), nullptr);
-    return watch.seconds() * 1e3;
   }
 
   const std::filesystem::path folder =
@@ -123,6 +121,7 @@ TEST_F(TlsTest, Answers) {
 }
 
 TEST_F(TlsTest, StallsInTheHandshakeAreBounded) {
+  options.request_timeout = 200;  // nothing else cuts them
   start();
   net::io_context io;
   std::vector<net::ip::tcp::socket> crowd;
@@ -130,12 +129,14 @@ TEST_F(TlsTest, StallsInTheHandshakeAreBounded) {
     crowd.push_back(connect(io, server->port()));
     net::write(crowd.back(), net::buffer("\x16\x03\x01\x02", 4));
   }
-  EXPECT_LT(ask(), 5000);
+  ask();
   // The oldest had to go: 512 may wait.
+  const Stopwatch watch;
   boost::system::error_code error;
   char byte = 0;
   crowd.front().read_some(net::buffer(&byte, 1), error);
   EXPECT_TRUE(error);
+  EXPECT_LT(watch.seconds(), 100);
 }
 
 TEST_F(TlsTest, StoppingDoesNotWaitForHandshakes) {
