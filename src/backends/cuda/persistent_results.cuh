@@ -50,8 +50,9 @@ __device__ __forceinline__ float curve_of(device::Curve c, float x) {
 
 // What results need beside their sums; fetched before they are complete.
 struct Operands {
-  float4 bias, gate,
-      other;     // gate: or the turns of two pairs; other: a residual, or a norm's weights
+  float4 bias;
+  float4 gate;   // or the turns of two pairs
+  float4 other;  // a residual, or a norm's weights
   int to, step;  // elements: where the first goes, and how far from it its partner
 };
 

@@ -105,6 +105,17 @@ __device__ __forceinline__ void fence_for_copies() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// Until the barrier's phase of `parity` is complete; what CTAs of the cluster wrote for it is seen
+// after.
+__device__ __forceinline__ void wait_for_cluster(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n .reg .pred done;\n"
+      "again:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      " @!done bra again;\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
 // What arrives at this CTA by push. One exchange at a time: a phase may have one, and between two
 // phases that have one lies a meeting of all CTAs.
 struct Inbox {
@@ -117,12 +128,7 @@ struct Inbox {
   }
   // By all threads of the team; every one sees what was pushed.
   __device__ __forceinline__ void wait() {
-    asm volatile(
-        "{\n .reg .pred done;\n"
-        "again:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-        " @!done bra again;\n}" ::"r"(barrier),
-        "r"(parity)
-        : "memory");
+    wait_for_cluster(barrier, parity);
     parity ^= 1;
   }
 };
@@ -138,12 +144,7 @@ struct Meeting {
                        peer_address(barrier, thread))
                    : "memory");
     }
-    asm volatile(
-        "{\n .reg .pred done;\n"
-        "again:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-        " @!done bra again;\n}" ::"r"(barrier),
-        "r"(parity)
-        : "memory");
+    wait_for_cluster(barrier, parity);
     parity ^= 1;
   }
 };
