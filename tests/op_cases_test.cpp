@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "backends/reference/reference.h"
+#include "support/forwarding.h"
 #include "support/op_cases.h"
 
 namespace tendon {
@@ -17,31 +18,17 @@ using support::OpResult;
 // What a fault does to a buffer's bytes when they are read back.
 using Fault = std::function<void(const BufferSpec&, std::span<std::byte>)>;
 
-class FaultyExecutable final : public Executable {
+class FaultyExecutable final : public support::Forwarding {
  public:
   FaultyExecutable(std::unique_ptr<Executable> good, Fault fault)
-      : good_(std::move(good)), fault_(std::move(fault)) {}
-  const Program& program() const override { return good_->program(); }
-  MemoryReport memory() const override { return good_->memory(); }
-  Status write(BufferRef b, std::span<const std::byte> data, std::size_t at) noexcept override {
-    return good_->write(b, data, at);
-  }
+      : Forwarding(std::move(good)), fault_(std::move(fault)) {}
   Status read(BufferRef b, std::span<std::byte> data, std::size_t at) noexcept override {
-    const Status status = good_->read(b, data, at);
+    const Status status = Forwarding::read(b, data, at);
     fault_(program().buffer(b), data);
     return status;
   }
-  Status run(std::size_t trace, int first, int count) noexcept override {
-    return good_->run(trace, first, count);
-  }
-  Status wait() noexcept override { return good_->wait(); }
-  std::vector<float> fetch(std::size_t trace, Value v) override { return good_->fetch(trace, v); }
-  std::vector<StepTime> profile(std::size_t trace, int repetitions) override {
-    return good_->profile(trace, repetitions);
-  }
 
  private:
-  std::unique_ptr<Executable> good_;
   Fault fault_;
 };
 

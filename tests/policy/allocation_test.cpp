@@ -9,6 +9,7 @@
 #include "engine/backends.h"
 #include "engine/loader.h"
 #include "tests/policy/folder.h"
+#include "tests/support/forwarding.h"
 
 namespace {
 std::atomic<bool> counting{false};
@@ -58,29 +59,15 @@ class Bytes final : public Tokenizer {
 };
 
 // Tells which trace of the prefix stage ran last.
-class Spy final : public Executable {
+class Spy final : public support::Forwarding {
  public:
-  explicit Spy(std::unique_ptr<Executable> inner) : inner_(std::move(inner)) {}
-  const Program& program() const override { return inner_->program(); }
-  MemoryReport memory() const override { return inner_->memory(); }
-  Status write(BufferRef b, std::span<const std::byte> d, std::size_t o) noexcept override {
-    return inner_->write(b, d, o);
-  }
-  Status read(BufferRef b, std::span<std::byte> d, std::size_t o) noexcept override {
-    return inner_->read(b, d, o);
-  }
+  using Forwarding::Forwarding;
   Status run(std::size_t trace, int first, int count) noexcept override {
     if (std::string_view(program().traces[trace].name()).starts_with("prefix.")) prefix = trace;
-    return inner_->run(trace, first, count);
+    return Forwarding::run(trace, first, count);
   }
-  Status wait() noexcept override { return inner_->wait(); }
-  std::vector<float> fetch(std::size_t t, Value v) override { return inner_->fetch(t, v); }
-  std::vector<StepTime> profile(std::size_t t, int n) override { return inner_->profile(t, n); }
 
   std::size_t prefix = 0;
-
- private:
-  std::unique_ptr<Executable> inner_;
 };
 
 struct Warm {

@@ -5,6 +5,7 @@
 
 #include "backends/reference/reference.h"
 #include "models/umt5/umt5.h"
+#include "tests/support/forwarding.h"
 #include "weights/synthetic.h"
 
 namespace tendon::umt5 {
@@ -15,32 +16,15 @@ struct Account {
   std::int64_t most_weights = 0;  // elements of one program
 };
 
-class Counted final : public Executable {
+class Counted final : public support::Forwarding {
  public:
   Counted(std::unique_ptr<Executable> inner, Account& account)
-      : inner_(std::move(inner)), account_(account) {
+      : Forwarding(std::move(inner)), account_(account) {
     account_.most_alive = std::max(account_.most_alive, ++account_.alive);
   }
   ~Counted() override { --account_.alive; }
-  const Program& program() const override { return inner_->program(); }
-  MemoryReport memory() const override { return inner_->memory(); }
-  Status write(BufferRef b, std::span<const std::byte> data, std::size_t at) noexcept override {
-    return inner_->write(b, data, at);
-  }
-  Status read(BufferRef b, std::span<std::byte> data, std::size_t at) noexcept override {
-    return inner_->read(b, data, at);
-  }
-  Status run(std::size_t trace, int first, int count) noexcept override {
-    return inner_->run(trace, first, count);
-  }
-  Status wait() noexcept override { return inner_->wait(); }
-  std::vector<float> fetch(std::size_t trace, Value v) override { return inner_->fetch(trace, v); }
-  std::vector<StepTime> profile(std::size_t trace, int n) override {
-    return inner_->profile(trace, n);
-  }
 
  private:
-  std::unique_ptr<Executable> inner_;
   Account& account_;
 };
 
