@@ -123,7 +123,7 @@ class Replay {
           cameras, static_cast<std::size_t>(std::count_if(s.cameras.begin(), s.cameras.end(),
                                                           [](const float* p) { return p; })));
     }
-    const int capacity = dims.value("prompt_len", dims.value("lmax", static_cast<int>(tokens)));
+    const int capacity = family(result_.family).dimensions(dims).token_capacity;
     o.token_buckets = {std::min(capacity, static_cast<int>(tokens) + 3)};  // some padding stays
     o.camera_counts = {static_cast<int>(cameras)};
     return o;

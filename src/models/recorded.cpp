@@ -13,7 +13,7 @@ const RecordedInput& recorded_input(const RecordedInputs& inputs, std::string_vi
 }
 
 std::span<const float> recorded_row(const RecordedInput& input, std::size_t b) {
-  const auto width = static_cast<std::size_t>(input.shape[1]);
+  const auto width = static_cast<std::size_t>(input.shape[-1]);
   return std::span<const float>(input.values).subspan(b * width, width);
 }
 
@@ -30,30 +30,57 @@ void add_noise(const nlohmann::json& record, const RecordedInputs& inputs, Recor
   call.input.steps = record.at("steps").get<int>();
 }
 
-void add_sample(RecordedSample from, RecordedCall& call) {
-  ModelSample sample;
-  std::vector<int> rows;
-  const int number = static_cast<int>(call.input.samples.size());
-  const int slots = static_cast<int>(from.pictures.size());
-  for (int slot = 0; slot < slots; ++slot) {
-    std::vector<float>& picture = from.pictures[static_cast<std::size_t>(slot)];
-    sample.cameras.push_back(picture.empty() ? nullptr : picture.data());
-    if (picture.empty()) continue;
-    call.floats.push_back(std::move(picture));
-    call.cameras.emplace_back(number, slot);
-    for (int i = 0; i < from.image_rows; ++i) rows.push_back(slot * from.image_rows + i);
+namespace {
+
+// Pictures of one sample, and the rows that the unpruned prefix keeps for them.
+void add_pictures(const nlohmann::json& mask, const RecordedPrefix& prefix, RecordedCall& call) {
+  const std::size_t number = call.input.samples.size() - 1;
+  for (std::size_t slot = 0; slot < mask.size(); ++slot) {
+    const bool present = mask[slot].is_boolean() ? mask[slot].get<bool>() : mask[slot] != 0;
+    call.input.samples.back().cameras.push_back(nullptr);
+    if (!present) continue;
+    call.floats.push_back(prefix.picture(number, slot));
+    call.input.samples.back().cameras.back() = call.floats.back().data();
+    call.cameras.emplace_back(static_cast<int>(number), static_cast<int>(slot));
+    for (std::int64_t i = 0; i < prefix.image_rows; ++i) {
+      call.prefix_rows.back().push_back(
+          static_cast<int>(static_cast<std::int64_t>(slot) * prefix.image_rows + i));
+    }
   }
+}
+
+// Valid tokens of one sample; `before`: rows of the unpruned prefix before its first.
+void add_tokens(std::span<const float> tokens, std::span<const float> valid, std::int64_t before,
+                RecordedCall& call) {
   std::vector<std::int32_t> ids;
-  for (std::size_t i = 0; i < from.tokens.size(); ++i) {
-    if (from.valid[i] == 0.0f) continue;
-    ids.push_back(static_cast<std::int32_t>(from.tokens[i]));
-    rows.push_back(slots * from.image_rows + static_cast<int>(i));
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (valid[i] == 0.0f) continue;
+    ids.push_back(static_cast<std::int32_t>(tokens[i]));
+    call.prefix_rows.back().push_back(static_cast<int>(before) + static_cast<int>(i));
   }
   call.tokens.push_back(std::move(ids));
-  sample.tokens = call.tokens.back();
-  sample.state = from.state;
-  call.input.samples.push_back(std::move(sample));
-  call.prefix_rows.push_back(std::move(rows));
+  call.input.samples.back().tokens = call.tokens.back();
+}
+
+}  // namespace
+
+RecordedCall recorded_prefix_call(const nlohmann::json& record, const RecordedInputs& inputs,
+                                  const RecordedPrefix& prefix) {
+  RecordedCall call;
+  const nlohmann::json& masks = record.at("camera_mask");
+  const auto row = [&](std::string_view name) {
+    return recorded_row(recorded_input(inputs, name), call.input.samples.size() - 1);
+  };
+  for (const nlohmann::json& mask : masks) {
+    call.input.samples.emplace_back();
+    call.prefix_rows.emplace_back();
+    add_pictures(mask, prefix, call);
+    add_tokens(row("tokens"), row(prefix.token_mask),
+               static_cast<std::int64_t>(mask.size()) * prefix.image_rows, call);
+    call.input.samples.back().state = row("state");
+  }
+  add_noise(record, inputs, call);
+  return call;
 }
 
 }  // namespace tendon

@@ -15,14 +15,54 @@ std::size_t append(Program& program, std::string name, F record) {
 
 }  // namespace
 
-Model::Dimensions model_dimensions(const PictureDimensions& d) {
-  return {.image_height = static_cast<int>(d.image),
-          .image_width = static_cast<int>(d.image),
-          .camera_slots = static_cast<int>(d.cameras),
-          .token_capacity = static_cast<int>(d.tokens),
-          .horizon = static_cast<int>(d.horizon),
-          .action = static_cast<int>(d.action),
-          .state = static_cast<int>(d.state)};
+nn::Bind::Stack VisionLanguageConfig::prefix(nn::Bind::Stack::End end) const {
+  return {.shape = {prefix_width, q_heads, kv_heads, head_dim},
+          .mlp = prefix_mlp,
+          .layers = layers,
+          .style = style,
+          .end = end};
+}
+
+nn::Bind::Stack VisionLanguageConfig::expert() const {
+  return {.shape = {expert_width, q_heads, kv_heads, head_dim},
+          .mlp = expert_mlp,
+          .layers = layers,
+          .style = style};
+}
+
+std::vector<Dimension> dimensions_of(VisionLanguageConfig& c, const VisionLanguageNames& at) {
+  const std::string gate = at.prefix + "layers.0.mlp.gate_proj.weight";
+  const std::string expert_gate = at.expert + "layers.0.mlp.gate_proj.weight";
+  return {{"image", &c.image},
+          {"patch", &c.patch, {}, at.patch, 3},
+          {"cameras", &c.cameras},
+          {"prefix_width", &c.prefix_width, "width", gate, 1},
+          {"prefix_mlp", &c.prefix_mlp, "mlp", gate, 0},
+          {"expert_width", &c.expert_width, "e_width", expert_gate, 1},
+          {"expert_mlp", &c.expert_mlp, "e_mlp", expert_gate, 0},
+          {"layers", &c.layers, {}, at.prefix + "layers.#.self_attn.k_proj.weight"},
+          {"q_heads", &c.q_heads, "heads"},
+          {"kv_heads", &c.kv_heads},
+          {"head_dim", &c.head_dim},
+          {"vocab", &c.vocab},
+          {"prompt_len", &c.prompt_len, "lmax"},
+          {"action_dim", &c.action_dim, {}, at.products + "action_in_proj.weight", 1},
+          {"horizon", &c.horizon, "chunk"}};
+}
+
+Model::Dimensions dimensions(const VisionLanguageConfig& c) {
+  return {.image_height = static_cast<int>(c.image),
+          .image_width = static_cast<int>(c.image),
+          .camera_slots = static_cast<int>(c.cameras),
+          .token_capacity = static_cast<int>(c.prompt_len),
+          .horizon = static_cast<int>(c.horizon),
+          .action = static_cast<int>(c.action_dim),
+          .state = static_cast<int>(c.state_dim)};
+}
+
+nn::Bind::Stack::End prefix_end(const ModelOptions& options, const Program& program) {
+  using End = nn::Bind::Stack::End;
+  return trims_last_layer(options, program) ? End::keys_and_values : End::rows;
 }
 
 void describe_vision_language(Family& family, std::string_view schedule, std::string_view pinned) {
@@ -35,32 +75,35 @@ void describe_vision_language(Family& family, std::string_view schedule, std::st
                          {"batch", "any; each sample has its own cameras and prompt"}};
 }
 
-VisionLanguageModel::VisionLanguageModel(Layout layout, const ModelOptions& options)
-    : prefix_({.rows = {layout.image_rows, layout.dimensions.camera_slots, layout.width},
-               .layers = layout.layers,
-               .kv_heads = layout.kv_heads,
-               .head_dim = layout.head_dim,
+VisionLanguageModel::VisionLanguageModel(Layout layout, const ModelOptions& options,
+                                         const Checkpoint& checkpoint)
+    : prefix_({.rows = {layout.image_rows, layout.config.cameras, layout.config.prefix_width},
+               .layers = layout.config.layers,
+               .kv_heads = layout.config.kv_heads,
+               .head_dim = layout.config.head_dim,
                .suffix = layout.first + layout.rows,
                .frequencies = layout.frequencies,
                .key_type = layout.key_type},
               options),
-      denoising_({.horizon = layout.dimensions.horizon,
-                  .action = layout.dimensions.action,
-                  .embedding = layout.time_width,
+      denoising_({.horizon = layout.config.horizon,
+                  .action = layout.config.action_dim,
+                  .embedding = layout.config.expert_width,
                   .rows = layout.table_rows,
                   .pins = layout.pins,
                   .more_pins = {}},
                  options),
       layout_(std::move(layout)),
-      options_(options) {
-  layout_.dimensions.token_capacity = options_.token_buckets.back();
+      options_(options),
+      dimensions_(tendon::dimensions(layout_.config)),
+      checkpoint_(&checkpoint) {
+  dimensions_.token_capacity = options_.token_buckets.back();
   const auto batch = static_cast<std::size_t>(options_.batch);
   host_positions_.resize(batch * static_cast<std::size_t>(layout_.rows));
-  host_state_.resize(batch * static_cast<std::size_t>(layout_.dimensions.state));
+  host_state_.resize(batch * static_cast<std::size_t>(dimensions_.state));
 }
 
 void VisionLanguageModel::add_buffers(Program& program) {
-  const Dimensions& d = layout_.dimensions;
+  const Dimensions& d = dimensions_;
   const std::int64_t batch = options_.batch, cameras = batch * options_.camera_counts.back();
   images_ = program.add({"images", DType::f32, {cameras, d.image_height, d.image_width, 3}});
   prefix_.add_buffers(program);
@@ -70,15 +113,12 @@ void VisionLanguageModel::add_buffers(Program& program) {
   state_ = program.add({"state", DType::f32, {batch, 1, d.state}});
 }
 
-Value VisionLanguageModel::patches(const nn::Recorder& r, int cameras, std::int64_t patch) const {
+Value VisionLanguageModel::patches(const nn::Recorder& r, int cameras) const {
   Trace& t = r.trace();
-  const std::int64_t height = layout_.dimensions.image_height,
-                     width = layout_.dimensions.image_width;
-  const Value out = t.make(DType::f32, {cameras, height / patch, width / patch, patch * patch * 3});
-  t.add(
-      ops::SpaceToDepth{
-          .x = t.buffer(images_, {cameras, height, width, 3}), .block = patch, .out = out},
-      r.name("patches"));
+  const std::int64_t side = layout_.config.image, patch = layout_.config.patch, n = side / patch;
+  const Value images = t.buffer(images_, {cameras, side, side, 3});
+  const Value out = t.make(DType::f32, {cameras, n, n, patch * patch * 3});
+  t.add(ops::SpaceToDepth{.x = images, .block = patch, .out = out}, r.name("patches"));
   return out;
 }
 
@@ -86,7 +126,9 @@ void VisionLanguageModel::record_state(Trace&, const PrefixKey&) const {}
 
 void VisionLanguageModel::record(Program& program) {
   add_buffers(program);
-  bind(program);
+  Binder binder(*checkpoint_);
+  bind(binder, program);
+  binder.finish();
   const int cameras = options_.batch * options_.camera_counts.back();
   for (int n = 1; n <= cameras; ++n) {
     vision_.push_back(
@@ -144,7 +186,7 @@ Status VisionLanguageModel::prepare(int steps, StageRunner& runner) noexcept {
 void VisionLanguageModel::write_suffix(const ModelInput& input, StageRunner& runner) noexcept {
   const std::span<const std::int32_t> valid = prefix_.rows().valid();
   const auto rows = static_cast<std::size_t>(layout_.rows);
-  const auto width = static_cast<std::size_t>(layout_.dimensions.state);
+  const auto width = static_cast<std::size_t>(dimensions_.state);
   for (std::size_t b = 0; b < valid.size(); ++b) {
     const std::int32_t first = valid[b] + static_cast<std::int32_t>(layout_.first);
     for (std::size_t i = 0; i < rows; ++i) {
@@ -167,7 +209,7 @@ Status VisionLanguageModel::run(const ModelInput& input, StageRunner& runner,
   if (const Status status = prefix_.rows().fit(input, key); !status.ok()) return status;
   if (const Status status = denoising_.check(input); !status.ok()) return status;
   if (scheduled_steps_ != input.steps) schedule(input.steps, runner);
-  const Dimensions& d = layout_.dimensions;
+  const Dimensions& d = dimensions_;
   const auto pixels = static_cast<std::size_t>(d.image_height * d.image_width * 3);
   const std::size_t pictures = write_images(input, images_, pixels, runner);
   prefix_.rows().write(input, key, runner);

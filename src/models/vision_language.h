@@ -9,37 +9,58 @@
 #include "models/family.h"
 #include "models/prefix_stack.h"
 #include "models/published.h"
+#include "nn/bind.h"
 
 namespace tendon {
+
+// Dimensions that all such models have; families add their vision tower's.
+struct VisionLanguageConfig {
+  std::int64_t image = 224, patch = 14, cameras = 3;
+  std::int64_t prefix_width = 0, prefix_mlp = 0, expert_width = 0, expert_mlp = 0;
+  std::int64_t layers = 0, q_heads = 0, kv_heads = 0, head_dim = 0;  // of both stacks
+  std::int64_t vocab = 0, prompt_len = 0, state_dim = 0, action_dim = 0, horizon = 0;
+  nn::Bind::LayerStyle style = {};  // of both stacks
+
+  nn::Bind::Stack prefix(nn::Bind::Stack::End end) const;
+  nn::Bind::Stack expert() const;
+};
+
+// Their names in JSON. Where a checkpoint's shapes tell them: the weight of the patch embedding
+// [D, 3, .., y, x], and what stands before the names of both stacks and of the products around.
+struct VisionLanguageNames {
+  std::string patch, prefix, expert, products;
+};
+std::vector<Dimension> dimensions_of(VisionLanguageConfig& config, const VisionLanguageNames& at);
+Model::Dimensions dimensions(const VisionLanguageConfig& config);
 
 class VisionLanguageModel : public Model {
  public:
   void record(Program& program) final;
   Status prepare(int steps, StageRunner& runner) noexcept final;
   Status run(const ModelInput& input, StageRunner& runner, std::span<float> chunk) noexcept final;
-  Dimensions dimensions() const final { return layout_.dimensions; }
+  Dimensions dimensions() const final { return dimensions_; }
   const ModelOptions& options() const final { return options_; }
   std::vector<StageTrace> stages(int cameras, int tokens, int steps) const final;
 
  protected:
   struct Layout {
-    Dimensions dimensions;
-    std::int64_t image_rows = 0;                                     // of one camera
-    std::int64_t width = 0, layers = 0, kv_heads = 0, head_dim = 0;  // of the prefix
-    std::vector<float> frequencies;                                  // of its rotation
-    DType key_type = DType::bf16;                                    // of keys and values
-    std::int64_t time_width = 0;                                     // of a time's embedding
-    int table_rows = 0;                                              // R of the time tables
+    VisionLanguageConfig config;
+    std::int64_t image_rows = 0;     // of one camera
+    std::vector<float> frequencies;  // of the prefix's rotation
+    DType key_type = DType::bf16;    // of keys and values
+    int table_rows = 0;              // R of the time tables
     PinRule pins = PinRule::clamped;
     std::int64_t rows = 0;   // S of the expert in a step
     std::int64_t first = 0;  // rows between the prefix and them
     // The stage that makes the state's rows, which are the same in every step.
     enum class State : std::uint8_t { none, alone, after_prefix } state = State::none;
   };
-  VisionLanguageModel(Layout layout, const ModelOptions& options);
+  // The checkpoint outlives the model.
+  VisionLanguageModel(Layout layout, const ModelOptions& options, const Checkpoint& checkpoint);
 
   // What a family records. Letters: V cameras of a call, B batch, P prefix rows.
-  virtual void bind(Program& program) = 0;  // its weights, and buffers besides those here
+  // Its weights, and buffers besides those here.
+  virtual void bind(Binder& binder, Program& program) = 0;
   virtual void record_vision(Trace& t, int cameras) const = 0;  // to prefix_.rows().image_tokens
   virtual PrefixStack::Stage prefix_stage() const = 0;
   virtual void record_time(Trace& t, int first, int count) const = 0;  // see record_tables
@@ -50,7 +71,7 @@ class VisionLanguageModel : public Model {
   virtual int fill_schedule(int steps) noexcept = 0;
 
   // Pixels of each patch of the pictures, [V, y, x, patch * patch * 3] with the channel last.
-  Value patches(const nn::Recorder& r, int cameras, std::int64_t patch) const;
+  Value patches(const nn::Recorder& r, int cameras) const;
   Value positions(Trace& t) const { return t.buffer(positions_); }            // i32 [B, S]
   Value state_position(Trace& t) const { return t.buffer(state_position_); }  // i32 [B, 1]
   Value state(Trace& t) const { return t.buffer(state_); }                    // f32 [B, 1, state]
@@ -66,6 +87,8 @@ class VisionLanguageModel : public Model {
 
   Layout layout_;
   ModelOptions options_;
+  Dimensions dimensions_;
+  const Checkpoint* checkpoint_;
   BufferRef images_;  // f32 [V, Y, X, 3]
   BufferRef positions_, state_position_, state_;
   std::vector<std::size_t> vision_;  // traces by number of cameras of a call, minus 1
@@ -93,12 +116,8 @@ void describe_model(Family& family) {
   };
   family.dimensions = [](const nlohmann::json& dims) { return dimensions(kConfigFrom(dims)); };
 }
+// Where the prefix of such a program may end.
+nn::Bind::Stack::End prefix_end(const ModelOptions& options, const Program& program);
 void describe_vision_language(Family& family, std::string_view schedule, std::string_view pinned);
-
-// The dimensions that a family's own words give such a model.
-struct PictureDimensions {
-  std::int64_t image = 0, cameras = 0, tokens = 0, horizon = 0, action = 0, state = 0;
-};
-Model::Dimensions model_dimensions(const PictureDimensions& d);
 
 }  // namespace tendon

@@ -12,8 +12,8 @@ Linear Bind::product(const Scope& at, std::string_view name, Size size) const {
   return {add(at.at(name).matrix("weight", size.n, size.k, body_)), {}};
 }
 
-Norm Bind::norm(const Scope& at, std::string_view name, std::int64_t width) const {
-  return {.weight = add(at.at(name).vector("weight", width, body_))};
+Norm Bind::norm(const Scope& at, std::string_view name, std::int64_t width, float offset) const {
+  return {.weight = add(at.at(name).vector("weight", width, body_)), .offset = offset};
 }
 
 Norm Bind::affine_norm(const Scope& at, std::string_view name, std::int64_t width) const {
@@ -65,21 +65,37 @@ TimeMixer Bind::mixer(const Scope& at, const std::string& name, std::int64_t wid
   return m;
 }
 
-DecoderLayer Bind::decoder_layer(const Scope& at, const HeadShape& shape, std::int64_t mlp,
-                                 Biases qkv_biases) const {
+DecoderLayer Bind::decoder_layer(const Scope& at, const Stack& stack) const {
+  const HeadShape& shape = stack.shape;
   const Scope attention = at.at("self_attn");
   DecoderLayer layer;
-  layer.qkv = qkv(attention, "_proj", shape, qkv_biases);
-  if (shape.heads == 0) {
+  layer.qkv = qkv(attention, "_proj", shape, stack.style.qkv_biases);
+  if (shape.heads > 0) {
+    layer.out = product(attention, "o_proj", {shape.width, shape.heads * shape.head_dim});
+    layer.mlp = gated_mlp(at.at("mlp"), {stack.mlp, shape.width}, Biases::none);
+    layer.mlp.act = stack.style.act;
+  } else {
     for (const char* rest :
          {"self_attn.q_proj.*", "self_attn.o_proj.*", "post_attention_layernorm.*", "mlp.*"}) {
       at.ignore(rest);
     }
-    return layer;
   }
-  layer.out = product(attention, "o_proj", {shape.width, shape.heads * shape.head_dim});
-  layer.mlp = gated_mlp(at.at("mlp"), {mlp, shape.width}, Biases::none);
+  if (stack.norms != Stack::Norms::stored) return layer;
+  layer.norm1 = norm(at, "input_layernorm", shape.width, stack.style.norm_offset);
+  if (shape.heads > 0) {
+    layer.norm2 = norm(at, "post_attention_layernorm", shape.width, stack.style.norm_offset);
+  }
   return layer;
+}
+
+std::vector<DecoderLayer> Bind::decoder_stack(const Scope& at, const Stack& stack) const {
+  std::vector<DecoderLayer> layers;
+  Stack last = stack;
+  if (stack.end == Stack::End::keys_and_values) last.shape.heads = 0;
+  for (std::int64_t i = 0; i < stack.layers; ++i) {
+    layers.push_back(decoder_layer(at.at("layers", i), i + 1 < stack.layers ? stack : last));
+  }
+  return layers;
 }
 
 }  // namespace tendon::nn

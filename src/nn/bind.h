@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nn/decoder.h"
 #include "nn/recorder.h"
@@ -37,16 +38,29 @@ class Bind {
   }
   Linear product(const Scope& at, std::string_view name, Size size) const;
   // NAME.weight [width]; with NAME.bias.
-  Norm norm(const Scope& at, std::string_view name, std::int64_t width) const;
+  Norm norm(const Scope& at, std::string_view name, std::int64_t width, float offset = 0) const;
   Norm affine_norm(const Scope& at, std::string_view name, std::int64_t width) const;
 
   enum class Biases : std::uint8_t { none, all };
   // q, k and v (or k and v) one below the other, from tensors called q + `ending` and so on.
   Qkv qkv(const Scope& at, std::string_view ending, const HeadShape& shape, Biases biases) const;
-  // A decoder layer without its norms: self_attn.{q,k,v,o}_proj, mlp.{gate,up,down}_proj. Where
-  // shape.heads is 0, keys and values only.
-  DecoderLayer decoder_layer(const Scope& at, const HeadShape& shape, std::int64_t mlp,
-                             Biases qkv_biases) const;
+  // What the decoder layers of a network have in common.
+  struct LayerStyle {
+    Biases qkv_biases = Biases::none;
+    Act act = Act::silu;
+    float norm_offset = 0.0f;  // see Norm
+  };
+  struct Stack {
+    HeadShape shape;
+    std::int64_t mlp = 0, layers = 0;
+    LayerStyle style;
+    enum class Norms : std::uint8_t { stored, others } norms = Norms::stored;
+    // What the last layer makes.
+    enum class End : std::uint8_t { rows, keys_and_values } end = End::rows;
+  };
+  // layers.0, layers.1, .. below `at`: self_attn.{q,k,v,o}_proj, mlp.{gate,up,down}_proj and, where
+  // norms are stored with their weights, input_layernorm and post_attention_layernorm.
+  std::vector<DecoderLayer> decoder_stack(const Scope& at, const Stack& stack) const;
   // NAME + "in" [width, 2 width] with columns for the action, then the time; NAME + "out".
   TimeMixer mixer(const Scope& at, const std::string& name, std::int64_t width,
                   Format format) const;
@@ -54,6 +68,8 @@ class Bind {
   GatedMlp gated_mlp(const Scope& at, Size hidden_width, Biases biases) const;
 
  private:
+  DecoderLayer decoder_layer(const Scope& at, const Stack& stack) const;
+
   Program& program_;
   Format body_;
 };

@@ -10,7 +10,7 @@ Value Recorder::linear(std::string_view op, Value x, const Linear& w,
   if (!out) {
     Shape shape = trace_.shape(x);
     shape[-1] = trace_.program().weight(w.weight).shape[0];
-    out = trace_.make(o.dtype ? *o.dtype : working_, shape);
+    out = trace_.make(o.dtype.value_or(working_), shape);
   }
   trace_.add(ops::Linear{.x = x,
                          .weight = w.weight,

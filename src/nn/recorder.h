@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,8 +36,8 @@ struct LinearOptions {
   Act act = Act::none;
   RowTable gate;
   Value residual;
-  Value into;                    // where the result goes; absent: a new value
-  const DType* dtype = nullptr;  // of a new value; absent: the working type
+  Value into;                  // where the result goes; absent: a new value
+  std::optional<DType> dtype;  // of a new value; absent: the working type
 };
 
 // Tables of a rotation and the positions to look up.

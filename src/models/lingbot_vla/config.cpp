@@ -12,29 +12,16 @@ namespace {
 
 std::vector<Dimension> dimensions_of(Config& c) {
   const std::string patch = names::kVisual + ".patch_embed.proj.weight";
-  const std::string gate = names::kPrefix + ".layers.0.mlp.gate_proj.weight";
-  const std::string expert_gate = names::kExpert + ".layers.0.mlp.gate_proj.weight";
-  return {{"image", &c.image},
-          {"patch", &c.patch, {}, patch, 3},
-          {"window", &c.window},
-          {"v_width", &c.v_width, {}, patch, 0},
-          {"v_heads", &c.v_heads},
-          {"v_depth", &c.v_depth, {}, names::kVisual + ".blocks.#.norm1.weight"},
-          {"v_mlp", &c.v_mlp, {}, names::kVisual + ".blocks.0.mlp.gate_proj.weight", 0},
-          {"width", &c.width, {}, gate, 1},
-          {"mlp", &c.mlp, {}, gate, 0},
-          {"layers", &c.layers, {}, names::kPrefix + ".layers.#.self_attn.k_proj.weight"},
-          {"heads", &c.heads},
-          {"kv_heads", &c.kv_heads},
-          {"head_dim", &c.head_dim},
-          {"vocab", &c.vocab, {}, names::kPrefix + ".embed_tokens.weight", 0},
-          {"e_width", &c.e_width, {}, expert_gate, 1},
-          {"e_mlp", &c.e_mlp, {}, expert_gate, 0},
-          {"action_dim", &c.action_dim, {}, "model.action_in_proj.weight", 1},
-          {"state_dim", &c.state_dim, {}, "model.state_proj.weight", 1},
-          {"chunk", &c.chunk},
-          {"lmax", &c.lmax},
-          {"cameras", &c.cameras}};
+  const std::string block = names::kVisual + ".blocks.";
+  std::vector<Dimension> all =
+      tendon::dimensions_of(c, {patch, names::kPrefix + ".", names::kExpert + ".", "model."});
+  all.insert(all.end(), {{"window", &c.window},
+                         {"v_width", &c.v_width, {}, patch, 0},
+                         {"v_heads", &c.v_heads},
+                         {"v_depth", &c.v_depth, {}, block + "#.norm1.weight"},
+                         {"v_mlp", &c.v_mlp, {}, block + "0.mlp.gate_proj.weight", 0},
+                         {"state_dim", &c.state_dim, {}, "model.state_proj.weight", 1}});
+  return all;
 }
 
 json to_json(Config c) {
@@ -48,8 +35,8 @@ json full_dims() { return to_json(Config{}); }
 json mini_dims() {
   Config c;
   c.image = 112, c.window = 56, c.v_width = 96, c.v_heads = 2, c.v_depth = 4, c.v_mlp = 132;
-  c.v_full = {1, 3}, c.width = 256, c.mlp = 352, c.layers = 3, c.head_dim = 16, c.vocab = 512;
-  c.e_width = 96, c.e_mlp = 176, c.chunk = 6, c.lmax = 48;
+  c.v_full = {1, 3}, c.prefix_width = 256, c.prefix_mlp = 352, c.layers = 3, c.head_dim = 16;
+  c.vocab = 512, c.expert_width = 96, c.expert_mlp = 176, c.horizon = 6, c.prompt_len = 48;
   return to_json(c);
 }
 
@@ -58,18 +45,17 @@ json dims_of(const Checkpoint& checkpoint, const json& known) {
   const CheckpointShapes shapes(checkpoint, "this is no LingBot-VLA checkpoint");
   shapes.read(dimensions_of(d));
   json dims = to_json(d);
-  const bool published = d.v_width == 1280 && d.width == 2048;
+  const bool published = d.v_width == 1280 && d.prefix_width == 2048;
   for (const char* key : {"v_heads", "v_full", "window", "head_dim"}) {
     if (!published) require_known(known, {key});
     if (known.contains(key)) dims[key] = known[key];
   }
   const std::int64_t head = dims["head_dim"];
   dims["kv_heads"] = shapes.of(names::kPrefix + ".layers.0.self_attn.k_proj.weight")[0] / head;
-  dims["heads"] = shapes.of(names::kPrefix + ".layers.0.self_attn.q_proj.weight")[0] / head;
+  dims["q_heads"] = shapes.of(names::kPrefix + ".layers.0.self_attn.q_proj.weight")[0] / head;
+  dims["vocab"] = shapes.of(names::kPrefix + ".embed_tokens.weight")[0];
   dims["image"] = known.at("image_height");
-  dims["chunk"] = known.at("horizon");
-  dims["lmax"] = known.at("prompt_len");
-  dims["cameras"] = known.at("cameras");
+  for (const char* key : {"horizon", "prompt_len", "cameras"}) dims[key] = known.at(key);
   return dims;
 }
 
@@ -83,9 +69,9 @@ Config config_from(const json& dims) {
           "image {} and window {}: windows of whole {}-pixel cells that fill the image are wanted",
           c.image, c.window, 2 * c.patch);
   require(c.v_width % c.v_heads == 0 && (c.v_width / c.v_heads) % 4 == 0 &&
-              c.heads % c.kv_heads == 0 && c.head_dim % 2 == 0 && c.e_width % 2 == 0,
+              c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0 && c.expert_width % 2 == 0,
           "dimensions do not fit: vision width {} heads {}, heads {} over {}, head width {}",
-          c.v_width, c.v_heads, c.heads, c.kv_heads, c.head_dim);
+          c.v_width, c.v_heads, c.q_heads, c.kv_heads, c.head_dim);
   return c;
 }
 

@@ -89,20 +89,12 @@ Times time_schedule(int steps, DType type, std::span<float> times) noexcept {
 
 RecordedCall recorded_call(const nlohmann::json& dims, const nlohmann::json& record,
                            const RecordedInputs& inputs) {
-  RecordedCall call;
-  const std::vector<int> mask = record.at("camera_mask").at(0).get<std::vector<int>>();
-  RecordedSample sample{.tokens = recorded_input(inputs, "tokens").values,
-                        .valid = recorded_input(inputs, "tokens.mask").values,
-                        .state = recorded_input(inputs, "state").values,
-                        .image_rows = static_cast<int>(config_from(dims).cells())};
-  for (std::size_t slot = 0; slot < mask.size(); ++slot) {
-    const std::string name = "image." + std::to_string(slot);
-    sample.pictures.push_back(mask[slot] ? standardised(recorded_input(inputs, name))
-                                         : std::vector<float>());
-  }
-  add_sample(std::move(sample), call);
-  add_noise(record, inputs, call);
-  return call;
+  const auto picture = [&](std::size_t, std::size_t slot) {
+    return standardised(recorded_input(inputs, "image." + std::to_string(slot)));
+  };
+  return recorded_prefix_call(
+      record, inputs,
+      {.token_mask = "tokens.mask", .image_rows = config_from(dims).cells(), .picture = picture});
 }
 
 }  // namespace tendon::lingbot_vla

@@ -7,23 +7,36 @@
 #include <string>
 #include <vector>
 
-#include "models/family.h"
+#include "models/vision_language.h"
 
 namespace tendon::lingbot_vla {
 
-struct Config {
-  std::int64_t image = 224, patch = 14, window = 112;
+inline constexpr VisionLanguageConfig kPublished{.prefix_width = 2048,
+                                                 .prefix_mlp = 11008,
+                                                 .expert_width = 768,
+                                                 .expert_mlp = 2752,
+                                                 .layers = 36,
+                                                 .q_heads = 16,
+                                                 .kv_heads = 2,
+                                                 .head_dim = 128,
+                                                 .vocab = 151936,
+                                                 .prompt_len = 72,
+                                                 .state_dim = 75,
+                                                 .action_dim = 75,
+                                                 .horizon = 50,
+                                                 .style = {.qkv_biases = nn::Bind::Biases::all}};
+
+struct Config : VisionLanguageConfig {
+  Config() : VisionLanguageConfig(kPublished) {}
+  std::int64_t window = 112;
   std::int64_t v_width = 1280, v_heads = 16, v_depth = 32, v_mlp = 3420;
   std::vector<std::int64_t> v_full = {7, 15, 23, 31};  // blocks that attend to a whole camera
-  std::int64_t width = 2048, mlp = 11008, layers = 36, heads = 16, kv_heads = 2, head_dim = 128;
-  std::int64_t vocab = 151936, e_width = 768, e_mlp = 2752;
-  std::int64_t action_dim = 75, state_dim = 75, chunk = 50, lmax = 72, cameras = 3;
 
   std::int64_t grid() const { return image / patch; }       // patches along a side
   std::int64_t patches() const { return grid() * grid(); }  // of a camera
   std::int64_t cells() const { return patches() / 4; }      // image tokens of a camera
   std::int64_t windows() const { return (image / window) * (image / window); }
-  std::int64_t suffix() const { return 1 + chunk; }  // the state, then the actions
+  std::int64_t suffix() const { return 1 + horizon; }  // the state, then the actions
 };
 
 // Where the parts of the network stand in the published layout.
@@ -41,7 +54,7 @@ Config config_from(const nlohmann::json& dims);
 std::vector<std::int32_t> window_order(const Config& config);
 std::vector<std::int32_t> raster_order(const Config& config);
 
-// e(t): [sin | cos], evaluated in fp32 as the original does. out has e_width entries.
+// e(t): [sin | cos], evaluated in fp32 as the original does. out has expert_width entries.
 void time_embedding(float t, std::span<float> out) noexcept;
 
 // Times of the evaluations and the step between them, in the type of the state: fp32, or bf16 where

@@ -51,41 +51,31 @@ std::vector<std::int32_t> repeated(const std::vector<std::int32_t>& order, std::
 
 }  // namespace
 
-Model::Dimensions dimensions(const Config& c) {
-  return model_dimensions({c.image, c.cameras, c.lmax, c.chunk, c.action_dim, c.state_dim});
-}
-
-LingBotModel::LingBotModel(const Config& c, const ModelOptions& options, Checkpoint& checkpoint)
-    : VisionLanguageModel({.dimensions = lingbot_vla::dimensions(c),
+LingBotModel::LingBotModel(const Config& c, const ModelOptions& options,
+                           const Checkpoint& checkpoint)
+    : VisionLanguageModel({.config = c,
                            .image_rows = c.cells(),
-                           .width = c.width,
-                           .layers = c.layers,
-                           .kv_heads = c.kv_heads,
-                           .head_dim = c.head_dim,
                            .frequencies = nn::rope_frequencies(10000.0f, c.head_dim),
                            .key_type = key_type(options),
-                           .time_width = c.e_width,
                            .table_rows = table_rows(options),
                            .rows = c.suffix(),
                            .state = Layout::State::alone},
-                          options),
+                          options, checkpoint),
       config_(c),
-      checkpoint_(&checkpoint),
       times_(static_cast<std::size_t>(table_rows(options))) {
   require(!options.divided_schedule,
           "this family's times are not counted by division: its schedule is exact or bf16");
 }
 
-void LingBotModel::bind(Program& program) {
-  Binder binder(*checkpoint_);
+void LingBotModel::bind(Binder& binder, Program& program) {
   weights_ = lingbot_vla::bind(config_, options(), binder, program);
-  binder.finish();
   add_vision_tables(program);
   const Config& c = config_;
   const std::int64_t rows = table_rows(options());
-  suffix_ = program.add({"suffix", options().working, {options().batch, c.suffix(), c.e_width}});
-  conditions_ = program.add({"conditions", DType::f32, {rows, c.layers * 4 * c.e_width}});
-  mixed_time_ = program.add({"mixed_time", DType::f32, {rows, c.e_width}});
+  suffix_ =
+      program.add({"suffix", options().working, {options().batch, c.suffix(), c.expert_width}});
+  conditions_ = program.add({"conditions", DType::f32, {rows, c.layers * 4 * c.expert_width}});
+  mixed_time_ = program.add({"mixed_time", DType::f32, {rows, c.expert_width}});
 }
 
 void LingBotModel::add_vision_tables(Program& program) {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "models/lingbot_vla/lingbot_vla.h"
-#include "models/vision_language.h"
 #include "weights/scope.h"
 
 namespace tendon::lingbot_vla {
@@ -22,14 +21,12 @@ struct Weights {
 
 Weights bind(const Config& config, const ModelOptions& options, Binder& binder, Program& program);
 
-Model::Dimensions dimensions(const Config& config);
-
 class LingBotModel final : public VisionLanguageModel {
  public:
-  LingBotModel(const Config& config, const ModelOptions& options, Checkpoint& checkpoint);
+  LingBotModel(const Config& config, const ModelOptions& options, const Checkpoint& checkpoint);
 
  private:
-  void bind(Program& program) override;
+  void bind(Binder& binder, Program& program) override;
   void add_vision_tables(Program& program);
   void record_vision(Trace& t, int cameras) const override;
   PrefixStack::Stage prefix_stage() const override;
@@ -44,7 +41,6 @@ class LingBotModel final : public VisionLanguageModel {
   nn::Modulation condition(Trace& t, std::size_t norm) const;
 
   Config config_;
-  Checkpoint* checkpoint_;
   Weights weights_;
   BufferRef window_order_, raster_order_;  // i32 [V * N], [V * N / 4]; N patches of a camera
   BufferRef vision_positions_;             // i32 [V * N]: row of a camera in window order

@@ -6,11 +6,6 @@
 #include "models/lingbot_vla/model.h"
 
 namespace tendon::lingbot_vla {
-namespace {
-
-constexpr DType kF32 = DType::f32;
-
-}  // namespace
 
 // Windows, and cameras where a block attends to all of one, are a batch of their own.
 Value LingBotModel::vision_block(const nn::Recorder& r, Value x, std::size_t i, int cameras) const {
@@ -41,7 +36,7 @@ void LingBotModel::record_vision(Trace& t, int cameras) const {
   const Config& c = config_;
   const std::int64_t n = c.patches() * cameras, inputs = c.patch * c.patch * 3;
   const nn::Recorder r(t, options().working, "vision.");
-  const Value cut = t.reshape(patches(r, cameras, c.patch), {n, inputs});
+  const Value cut = t.reshape(patches(r, cameras), {n, inputs});
   Value x = r.linear("patch", gather(t, cut, window_order_, r.name("window_order")),
                      weights_.patch);  // [V N, Dv]
   if (t.program().record_taps) {       // recordings hold these rows cell by cell in raster order
@@ -81,7 +76,7 @@ void LingBotModel::record_state(Trace& t, const PrefixKey&) const {
 // s(t) and b(t) of every conditioned norm, and the time half of the action-time MLP's first
 // product.
 void LingBotModel::record_time(Trace& t, int first, int count) const {
-  const nn::Recorder r(t, kF32, "time.");
+  const nn::Recorder r(t, DType::f32, "time.");
   const Value time = denoising_.embeddings(t, first, count);  // [R, De]
   r.linear("mix_time", time, weights_.mix.time,
            {.into = t.rows(t.buffer(mixed_time_), first, count)});
@@ -92,15 +87,15 @@ void LingBotModel::record_time(Trace& t, int first, int count) const {
   t.tap("time_embedding", time);
   t.tap("time_embedding.step{row}", time);
   if (!t.program().record_taps) return;
-  const std::int64_t e = config_.e_width;
+  const std::int64_t e = config_.expert_width;
   t.tap("expert.layer.0.input_gamma", r.cast("gamma", t.columns(table, 0, e)));
   t.tap("expert.layer.0.input_beta", r.cast("beta", t.columns(table, e, e)));
 }
 
 nn::Modulation LingBotModel::condition(Trace& t, std::size_t norm) const {
   const Value table = t.buffer(conditions_);
-  const std::int64_t at = static_cast<std::int64_t>(norm) * 2 * config_.e_width;
-  return {{table, t.iteration(), at}, {table, t.iteration(), at + config_.e_width}};
+  const std::int64_t at = static_cast<std::int64_t>(norm) * 2 * config_.expert_width;
+  return {{table, t.iteration(), at}, {table, t.iteration(), at + config_.expert_width}};
 }
 
 Value LingBotModel::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
@@ -126,13 +121,13 @@ Value LingBotModel::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
 
 void LingBotModel::record_step(Trace& t, const PrefixKey& key, Pins pins) const {
   const Config& c = config_;
-  const nn::Recorder r(t, options().working, "step."), wide(t, kF32, "step.");
+  const nn::Recorder r(t, options().working, "step."), wide(t, DType::f32, "step.");
   if (pins != Pins::none) denoising_.pin(r);
   t.tap("x[]", denoising_.snapshot(t));
   const Value u = wide.linear("action_in", denoising_.sample(t), weights_.action_in);  // [B, H, De]
   const Value suffix = t.buffer(suffix_);                                              // [B, S, De]
   nn::mix_time(wide, u, {t.buffer(mixed_time_), t.iteration()}, weights_.mix,
-               {.into = t.rows(suffix, 1, c.chunk)});
+               {.into = t.rows(suffix, 1, c.horizon)});
   t.tap("suffix.embeddings[]", suffix);
   t.tap("suffix.embeddings.step{step}", suffix);
   Value h = suffix;
@@ -141,7 +136,8 @@ void LingBotModel::record_step(Trace& t, const PrefixKey& key, Pins pins) const 
   }
   const Value final = wide.rms_norm("final", h, weights_.expert_final);
   t.tap("expert.final_norm.step{step}", final);
-  const Value velocity = wide.linear("action_out", t.rows(final, 1, c.chunk), weights_.action_out);
+  const Value velocity =
+      wide.linear("action_out", t.rows(final, 1, c.horizon), weights_.action_out);
   t.tap("velocity[]", velocity);
   denoising_.euler(r, velocity);
 }

@@ -5,8 +5,6 @@
 namespace tendon::lingbot_vla {
 namespace {
 
-using Biases = nn::Bind::Biases;
-
 class Bind : public nn::Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, const Scope& root, Program& program)
@@ -33,25 +31,22 @@ class Bind : public nn::Bind {
     const Scope merger = at.at("merger");
     w.merger_norm = norm(merger, "ln_q", d);
     w.merger1 = linear(merger, "mlp.0", {4 * d, 4 * d});
-    w.merger2 = linear(merger, "mlp.2", {c_.width, 4 * d});
+    w.merger2 = linear(merger, "mlp.2", {c_.prefix_width, 4 * d});
   }
 
-  void prefix(bool trimmed, Weights& w) const {
+  void prefix(Stack::End end, Weights& w) const {
     const Scope at = root_.at(names::kPrefix);
-    w.tokens = add(at.table("embed_tokens.weight", c_.vocab, c_.width, body()));
-    for (std::int64_t i = 0; i < c_.layers; ++i) {
-      const bool last = trimmed && i + 1 == c_.layers;
-      w.prefix.push_back(layer(at.at("layers", i), c_.width, c_.mlp, last ? 0 : c_.heads));
-    }
-    at.unread("norm.weight", {c_.width});
+    w.tokens = add(at.table("embed_tokens.weight", c_.vocab, c_.prefix_width, body()));
+    w.prefix = decoder_stack(at, c_.prefix(end));
+    at.unread("norm.weight", {c_.prefix_width});
   }
 
   void expert(Weights& w) const {
     const Scope at = root_.at(names::kExpert);
-    const std::int64_t e = c_.e_width;
+    const std::int64_t e = c_.expert_width;
+    w.expert = decoder_stack(at, c_.expert());
     for (std::int64_t i = 0; i < c_.layers; ++i) {
       const Scope here = at.at("layers", i);
-      w.expert.push_back(layer(here, e, c_.e_mlp, c_.heads));
       for (const char* name : {"input_layernorm", "post_attention_layernorm"}) {
         w.conditions.push_back(linear(here.at(name), "gamma", {e, e}));
         w.conditions.push_back(linear(here.at(name), "beta", {e, e}));
@@ -66,15 +61,6 @@ class Bind : public nn::Bind {
   }
 
  private:
-  nn::DecoderLayer layer(const Scope& at, std::int64_t width, std::int64_t mlp,
-                         std::int64_t heads) const {
-    nn::DecoderLayer l =
-        decoder_layer(at, {width, heads, c_.kv_heads, c_.head_dim}, mlp, Biases::all);
-    l.norm1 = norm(at, "input_layernorm", width);
-    if (heads > 0) l.norm2 = norm(at, "post_attention_layernorm", width);
-    return l;
-  }
-
   const Config& c_;
   Scope root_;
 };
@@ -85,7 +71,7 @@ Weights bind(const Config& config, const ModelOptions& options, Binder& binder, 
   Weights w;
   const Bind bind(config, options, binder.root(), program);
   bind.vision(w);
-  bind.prefix(trims_last_layer(options, program), w);
+  bind.prefix(prefix_end(options, program), w);
   bind.expert(w);
   return w;
 }

@@ -13,29 +13,15 @@ using nlohmann::json;
 namespace {
 
 std::vector<Dimension> dimensions_of(Config& c) {
-  const std::string vision = names::vision("encoder.layers."), prefix = names::prefix("layers.");
-  const std::string gate = names::prefix("layers.0.mlp.gate_proj.weight");
-  const std::string expert_gate = names::expert("layers.0.mlp.gate_proj.weight");
   const std::string patch = names::vision("embeddings.patch_embedding.weight");
-  return {{"image", &c.image},
-          {"patch", &c.patch, {}, patch, 3},
-          {"vision_width", &c.vision_width, {}, patch, 0},
-          {"vision_heads", &c.vision_heads},
-          {"vision_layers", &c.vision_layers, {}, vision + "#.layer_norm1.weight"},
-          {"vision_mlp", &c.vision_mlp, {}, vision + "0.mlp.fc1.weight", 0},
-          {"prefix_width", &c.prefix_width, {}, gate, 1},
-          {"prefix_mlp", &c.prefix_mlp, {}, gate, 0},
-          {"expert_width", &c.expert_width, {}, expert_gate, 1},
-          {"expert_mlp", &c.expert_mlp, {}, expert_gate, 0},
-          {"layers", &c.layers, {}, prefix + "#.self_attn.k_proj.weight"},
-          {"q_heads", &c.q_heads},
-          {"kv_heads", &c.kv_heads},
-          {"head_dim", &c.head_dim},
-          {"vocab", &c.vocab},
-          {"action_dim", &c.action_dim, {}, "action_in_proj.weight", 1},
-          {"horizon", &c.horizon},
-          {"prompt_len", &c.prompt_len},
-          {"cameras", &c.cameras}};
+  const std::string layers = names::vision("encoder.layers.");
+  std::vector<Dimension> all =
+      tendon::dimensions_of(c, {patch, names::prefix(""), names::expert(""), ""});
+  all.insert(all.end(), {{"vision_width", &c.vision_width, {}, patch, 0},
+                         {"vision_heads", &c.vision_heads},
+                         {"vision_layers", &c.vision_layers, {}, layers + "#.layer_norm1.weight"},
+                         {"vision_mlp", &c.vision_mlp, {}, layers + "0.mlp.fc1.weight", 0}});
+  return all;
 }
 
 json to_json(Config c) { return dims_json(dimensions_of(c)); }
@@ -77,9 +63,9 @@ Config config_of(const json& dims) {
 }
 
 template <Kind kKind>
-Family describe() {
+Family describe(std::string_view name, std::string_view summary) {
   constexpr bool kAdaptive = kKind == Kind::pi05;
-  Family f;
+  Family f{.name = name, .summary = summary};
   f.full_dims = full_dims, f.mini_dims = mini_dims, f.dims_of = dims_of;
   f.recorded_call = recorded_call;
   describe_model<Pi05Model, config_of<kKind>>(f);
@@ -114,6 +100,7 @@ Config config_from(const json& dims, Kind kind) {
   Config c;
   c.adaptive = kind == Kind::pi05;
   read_dims(dims, dimensions_of(c));
+  c.state_dim = c.action_dim;
   require(
       c.image % c.patch == 0 && c.vision_width % c.vision_heads == 0 &&
           c.q_heads % c.kv_heads == 0 && c.head_dim % 2 == 0,
@@ -124,18 +111,11 @@ Config config_from(const json& dims, Kind kind) {
 }
 
 Family pi05_family() {
-  Family f = describe<Kind::pi05>();
-  f.name = "pi05";
-  f.summary =
-      "pi0.5: time modulates the action expert; contracts say if the state is in the prompt";
-  return f;
+  return describe<Kind::pi05>(
+      "pi05",
+      "pi0.5: time modulates the action expert; contracts say if the state is in the prompt");
 }
 
-Family pi0_family() {
-  Family f = describe<Kind::pi0>();
-  f.name = "pi0";
-  f.summary = "pi0: state token, action-time MLP";
-  return f;
-}
+Family pi0_family() { return describe<Kind::pi0>("pi0", "pi0: state token, action-time MLP"); }
 
 }  // namespace tendon::pi05

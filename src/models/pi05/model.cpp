@@ -20,37 +20,24 @@ std::vector<float> frequencies(const Config& c, const ModelOptions& options) {
 
 }  // namespace
 
-Model::Dimensions dimensions(const Config& c) {
-  return model_dimensions(
-      {c.image, c.cameras, c.prompt_len, c.horizon, c.action_dim, c.action_dim});
-}
-
-Pi05Model::Pi05Model(const Config& c, const ModelOptions& options, Checkpoint& checkpoint)
-    : VisionLanguageModel({.dimensions = pi05::dimensions(c),
+Pi05Model::Pi05Model(const Config& c, const ModelOptions& options, const Checkpoint& checkpoint)
+    : VisionLanguageModel({.config = c,
                            .image_rows = c.patches(),
-                           .width = c.prefix_width,
-                           .layers = c.layers,
-                           .kv_heads = c.kv_heads,
-                           .head_dim = c.head_dim,
                            .frequencies = frequencies(c, options),
                            .key_type = options.working,
-                           .time_width = c.expert_width,
                            .table_rows = options.max_steps + 1,
                            .pins = c.adaptive ? PinRule::conditioned : PinRule::clamped,
                            .rows = c.horizon,
                            .first = c.adaptive ? 0 : 1,
                            .state = c.adaptive ? Layout::State::none : Layout::State::after_prefix},
-                          options),
-      config_(c),
-      checkpoint_(&checkpoint) {
+                          options, checkpoint),
+      config_(c) {
   require(!options.bf16_schedule,
           "this family's times are never rounded: its schedule is exact or divided");
 }
 
-void Pi05Model::bind(Program& program) {
-  Binder binder(*checkpoint_);
+void Pi05Model::bind(Binder& binder, Program& program) {
   weights_ = pi05::bind(config_, options(), binder, program);
-  binder.finish();
   const Config& c = config_;
   const std::int64_t table_rows = options().max_steps + 1;
   patch_numbers_ =

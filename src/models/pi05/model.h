@@ -5,7 +5,6 @@
 
 #include "models/pi05/pi05.h"
 #include "models/siglip/siglip.h"
-#include "models/vision_language.h"
 #include "weights/scope.h"
 
 namespace tendon::pi05 {
@@ -28,14 +27,12 @@ struct Weights {
 
 Weights bind(const Config& config, const ModelOptions& options, Binder& binder, Program& program);
 
-Model::Dimensions dimensions(const Config& config);
-
 class Pi05Model final : public VisionLanguageModel {
  public:
-  Pi05Model(const Config& config, const ModelOptions& options, Checkpoint& checkpoint);
+  Pi05Model(const Config& config, const ModelOptions& options, const Checkpoint& checkpoint);
 
  private:
-  void bind(Program& program) override;
+  void bind(Binder& binder, Program& program) override;
   void record_vision(Trace& t, int cameras) const override;
   PrefixStack::Stage prefix_stage() const override;
   void record_time(Trace& t, int first, int count) const override;
@@ -56,7 +53,6 @@ class Pi05Model final : public VisionLanguageModel {
   RowTable part(Trace& t, std::size_t norm, std::int64_t part, const StepContext& c) const;
 
   Config config_;
-  Checkpoint* checkpoint_;
   Weights weights_;
   BufferRef patch_numbers_;  // i32 [patches], 0 1 2 ..
   BufferRef modulation_;     // f32 [R, (2 layers + 1) * 3 De]; row max_steps is t = 0

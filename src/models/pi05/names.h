@@ -15,12 +15,12 @@ inline const std::string kTiedTable = "paligemma_with_expert.paligemma.lm_head.w
 inline const std::string kExpertHead = "paligemma_with_expert.gemma_expert.lm_head.weight";
 
 inline const std::string kVision = kPaliGemma + "vision_tower.vision_model";
+inline const std::string kPrefix = kPaliGemma + "language_model";
+inline const std::string kExpert = "paligemma_with_expert.gemma_expert.model";
 
 inline std::string vision(const std::string& rest) { return kVision + "." + rest; }
-inline std::string prefix(const std::string& rest) { return kPaliGemma + "language_model." + rest; }
-inline std::string expert(const std::string& rest) {
-  return "paligemma_with_expert.gemma_expert.model." + rest;
-}
+inline std::string prefix(const std::string& rest) { return kPrefix + "." + rest; }
+inline std::string expert(const std::string& rest) { return kExpert + "." + rest; }
 
 }  // namespace tendon::pi05::names
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 
-#include "models/family.h"
+#include "models/vision_language.h"
 
 namespace tendon::pi05 {
 
@@ -14,13 +14,26 @@ enum class Kind : std::uint8_t {
   pi0,
 };
 
-struct Config {
+inline constexpr VisionLanguageConfig kPublished{
+    .prefix_width = 2048,
+    .prefix_mlp = 16384,
+    .expert_width = 1024,
+    .expert_mlp = 4096,
+    .layers = 18,
+    .q_heads = 8,
+    .kv_heads = 1,
+    .head_dim = 256,
+    .vocab = 257152,
+    .prompt_len = 200,
+    .state_dim = 32,
+    .action_dim = 32,
+    .horizon = 50,
+    .style = {.act = Act::gelu_tanh, .norm_offset = 1.0f}};
+
+struct Config : VisionLanguageConfig {
+  Config() : VisionLanguageConfig(kPublished) {}
   bool adaptive = true;  // Kind::pi05
-  std::int64_t image = 224, patch = 14;
   std::int64_t vision_width = 1152, vision_heads = 16, vision_layers = 27, vision_mlp = 4304;
-  std::int64_t prefix_width = 2048, prefix_mlp = 16384, expert_width = 1024, expert_mlp = 4096;
-  std::int64_t layers = 18, q_heads = 8, kv_heads = 1, head_dim = 256, vocab = 257152;
-  std::int64_t action_dim = 32, horizon = 50, prompt_len = 200, cameras = 3;
 
   std::int64_t patches() const { return image / patch * (image / patch); }  // of one camera
 };

@@ -5,15 +5,10 @@
 #include "models/pi05/model.h"
 
 namespace tendon::pi05 {
-namespace {
-
-constexpr DType kF32 = DType::f32;
-
-}  // namespace
 
 void Pi05Model::record_vision(Trace& t, int cameras) const {
   const nn::Recorder r(t, options().working, "vision.");
-  const Value rows = siglip::record(r, weights_.vision, patches(r, cameras, config_.patch),
+  const Value rows = siglip::record(r, weights_.vision, patches(r, cameras),
                                     t.buffer(patch_numbers_));  // [V, N, Dv]
   const Value tokens = prefix_.rows().image_tokens(t, cameras);
   r.linear("projector", rows, weights_.projector, {.into = tokens});  // [V, N, Dp]
@@ -33,7 +28,7 @@ PrefixStack::Stage Pi05Model::prefix_stage() const {
 // pi0.5: cond and every norm's (scale, shift, gate) for 16 time steps. pi0: the time half of the
 // action-time MLP's first product.
 void Pi05Model::record_time(Trace& t, int first, int count) const {
-  const nn::Recorder r(t, kF32, "time.");
+  const nn::Recorder r(t, DType::f32, "time.");
   const Value e = denoising_.embeddings(t, first, count);  // [R, De]
   if (first == 0) {
     t.tap("step{row}.t", t.rows(denoising_.times(t), 0, count));
@@ -88,7 +83,8 @@ Value Pi05Model::expert_layer(const nn::Recorder& r, Value x, std::size_t i,
 // pi0: K and V of the state token, which sees the prefix and itself and no action.
 void Pi05Model::record_state(Trace& t, const PrefixKey& key) const {
   const nn::Recorder r(t, options().working, "state.");
-  const Value token = r.linear("token", state(t), weights_.state, {.dtype = &kF32});  // [B, 1, De]
+  const Value token =
+      r.linear("token", state(t), weights_.state, {.dtype = DType::f32});  // [B, 1, De]
   const Value position = state_position(t);
   const StepContext c{.key = key, .rotation = prefix_.rotation(t, position), .count = 1};
   t.tap("step{step}.suffix.embed", token, Trace::TapRows::first);
@@ -105,7 +101,7 @@ void Pi05Model::record_state(Trace& t, const PrefixKey& key) const {
 }
 
 void Pi05Model::record_step(Trace& t, const PrefixKey& key, Pins pins) const {
-  const nn::Recorder r(t, options().working, "step."), wide(t, kF32, "step.");
+  const nn::Recorder r(t, options().working, "step."), wide(t, DType::f32, "step.");
   StepContext c{.key = key,
                 .rotation = prefix_.rotation(t, positions(t)),
                 .table_rows = t.iteration(),

@@ -7,8 +7,6 @@
 namespace tendon::pi05 {
 namespace {
 
-using Biases = nn::Bind::Biases;
-
 class Bind : public nn::Bind {
  public:
   Bind(const Config& config, const ModelOptions& options, Scope root, Program& program)
@@ -21,29 +19,27 @@ class Bind : public nn::Bind {
     w.projector = linear(root_, names::kProjector, {c_.prefix_width, c_.vision_width});
   }
 
-  void prefix(bool trimmed, Weights& w) const {
+  void prefix(Stack::End end, Weights& w) const {
     const bool own = root_.has(names::kTokenTable);
     w.tokens = add(root_.table(own ? names::kTokenTable : names::kTiedTable, c_.vocab,
                                c_.prefix_width, body()));
-    for (std::int64_t i = 0; i < c_.layers; ++i) {
-      const Scope at = root_.at(names::prefix("layers"), i);
-      const bool last = trimmed && i + 1 == c_.layers;
-      nn::DecoderLayer l = layer(at, c_.prefix_width, c_.prefix_mlp, last ? 0 : c_.q_heads);
-      l.norm1 = rms_norm(at, "input_layernorm", c_.prefix_width);
-      if (!last) l.norm2 = rms_norm(at, "post_attention_layernorm", c_.prefix_width);
-      w.prefix.push_back(l);
-    }
+    w.prefix = decoder_stack(root_.at(names::kPrefix), c_.prefix(end));
   }
 
   void expert(Weights& w) const {
-    for (std::int64_t i = 0; i < c_.layers; ++i) {
-      const Scope at = root_.at(names::expert("layers"), i);
-      nn::DecoderLayer l = layer(at, c_.expert_width, c_.expert_mlp, c_.q_heads);
-      l.norm1 = expert_norm(at, "input_layernorm", w);
-      l.norm2 = expert_norm(at, "post_attention_layernorm", w);
-      w.expert.push_back(l);
+    const Scope at = root_.at(names::kExpert);
+    Stack stack = c_.expert();
+    if (c_.adaptive) stack.norms = Stack::Norms::others;
+    w.expert = decoder_stack(at, stack);
+    if (!c_.adaptive) {
+      w.expert_final = norm(at, "norm", c_.expert_width, c_.style.norm_offset);
+      return;
     }
-    w.expert_final = expert_norm(root_, names::expert("norm"), w);
+    for (std::int64_t i = 0; i < c_.layers; ++i) {
+      modulation(at.at("layers", i), "input_layernorm", w);
+      modulation(at.at("layers", i), "post_attention_layernorm", w);
+    }
+    modulation(at, "norm", w);
   }
 
   // Outside the bf16 body: fp32 with the file's own precision.
@@ -69,30 +65,13 @@ class Bind : public nn::Bind {
   }
 
  private:
-  // The file stores the offset from 1.
-  nn::Norm rms_norm(const Scope& at, std::string_view name, std::int64_t width) const {
-    nn::Norm n = norm(at, name, width);
-    n.offset = 1.0f;
-    return n;
-  }
-
-  nn::DecoderLayer layer(const Scope& at, std::int64_t width, std::int64_t mlp,
-                         std::int64_t heads) const {
-    nn::DecoderLayer l =
-        decoder_layer(at, {width, heads, c_.kv_heads, c_.head_dim}, mlp, Biases::none);
-    l.mlp.act = Act::gelu_tanh;
-    return l;
-  }
-
-  // pi0.5: the modulation of a norm, kept wide as the original does; pi0: its weight.
-  nn::Norm expert_norm(const Scope& at, const std::string& name, Weights& w) const {
+  // pi0.5: what modulates a norm, kept wide as the original does.
+  void modulation(const Scope& at, const std::string& name, Weights& w) const {
     const std::int64_t e = c_.expert_width;
-    if (!c_.adaptive) return rms_norm(at, name, e);
     const Scope dense = at.at(name + ".dense");
     w.modulation.push_back({add(rounded(dense.matrix("weight", 3 * e, e, Format::f32))),
                             add(rounded(dense.vector("bias", 3 * e, Format::f32)))});
     at.ignore(name + ".weight");  // left over by LeRobot's port
-    return {};
   }
 
   // Values of the body's precision in an fp32 product.
@@ -114,7 +93,7 @@ Weights bind(const Config& config, const ModelOptions& options, Binder& binder, 
   Weights w;
   const Bind bind(config, options, binder.root(), program);
   bind.vision(w);
-  bind.prefix(trims_last_layer(options, program), w);
+  bind.prefix(prefix_end(options, program), w);
   bind.expert(w);
   bind.heads(w);
   bind.unread();

@@ -52,7 +52,7 @@ Value record(const nn::Recorder& r, const Weights& w, Value patches, Value numbe
   const Value table = t.make(kF32, {1, n, width});
   t.add(ops::Embed{.ids = numbers, .table = w.positions, .out = table}, r.name("positions"));
   const Value rows = t.reshape(patches, {cameras, n, cut[3]});
-  const Value projected = r.linear("patch", rows, w.patch, {.dtype = &kF32});  // [V, N, D]
+  const Value projected = r.linear("patch", rows, w.patch, {.dtype = kF32});  // [V, N, D]
   const Value embed = t.make(kF32, {cameras, n, width});
   t.add(ops::Add{.a = projected, .b = table, .out = embed}, r.name("embed"));
   t.tap("vision.{slot}.embed", embed);

@@ -133,11 +133,11 @@ class Umt5 final : public TextEncoder {
     const Value a = r.attention("attention", part(0), {{{.k = part(1), .v = part(2)}}},
                                 {.score_bias = t.buffer(w.bias)});
     if (program.record_taps) t.tap("text.attention." + number, r.linear("o_alone", a, w.o));
-    const Value y = r.linear("o", a, w.o, {.residual = x, .dtype = &kF32});
+    const Value y = r.linear("o", a, w.o, {.residual = x, .dtype = kF32});
     const Value out = t.buffer(w.out);
     const bool last = i + 1 == c_.layers;
     const Value z = r.gated_mlp(r.rms_norm("norm2", y, w.norm2), w.mlp,
-                                {.residual = y, .into = last ? Value{} : out, .dtype = &kF32});
+                                {.residual = y, .into = last ? Value{} : out, .dtype = kF32});
     if (last) {
       t.tap("text.hidden." + std::to_string(c_.layers), z);
       t.add(ops::RmsNorm{.x = z, .weight = w.final.weight, .eps = w.final.eps, .out = out},
