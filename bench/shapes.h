@@ -403,4 +403,35 @@ inline constexpr Picture kPicture[] = {
     {"spread", 2, 6, 2, 4, 3, 2, 17},
 };
 
+struct Resize {
+  const char* name;
+  int height, width;  // of the frames
+  int Y, X;           // of the picture
+  enum class Fit : std::uint8_t { letterbox, squash, crop, letterbox_float, squash_float } fit;
+  int V = 1, K = 1;  // pictures; frames side by side in each
+  enum class Turned : std::uint8_t { no, half } turned = Turned::no;
+};
+inline constexpr Resize kResize[] = {
+    {"pi05_libero", 256, 256, 224, 224, Resize::Fit::letterbox, 2, 1, Resize::Turned::half},
+    {"pi05_vga", 480, 640, 224, 224, Resize::Fit::letterbox, 3},
+    {"lingbot_vga", 480, 640, 224, 224, Resize::Fit::squash, 3},
+    {"fastwam_libero", 256, 256, 224, 448, Resize::Fit::crop, 1, 2},
+    {"full_hd", 1080, 1920, 224, 224, Resize::Fit::letterbox},
+    {"same_size", 24, 24, 24, 24, Resize::Fit::letterbox, 2},
+    {"bars_above", 30, 97, 28, 28, Resize::Fit::letterbox},
+    {"bars_beside", 97, 31, 28, 29, Resize::Fit::letterbox, 2, 2},
+    {"larger", 11, 17, 56, 57, Resize::Fit::letterbox, 1, 1, Resize::Turned::half},
+    {"one_axis", 56, 200, 56, 48, Resize::Fit::squash},
+    {"squash_up_and_down", 13, 301, 40, 44, Resize::Fit::squash, 1, 3},
+    {"one_pixel", 1, 1, 9, 7, Resize::Fit::squash},
+    {"one_row", 1, 333, 16, 16, Resize::Fit::squash, 1, 1, Resize::Turned::half},
+    {"thin", 3, 500, 20, 20, Resize::Fit::letterbox},
+    {"crop_wide", 61, 143, 32, 32, Resize::Fit::crop},
+    {"crop_tall_enlarged", 37, 19, 48, 40, Resize::Fit::crop, 2, 2, Resize::Turned::half},
+    {"floats", 61, 143, 32, 40, Resize::Fit::letterbox_float},
+    {"floats_enlarged", 19, 23, 56, 56, Resize::Fit::letterbox_float, 2, 1, Resize::Turned::half},
+    {"floats_squash", 71, 53, 24, 33, Resize::Fit::squash_float, 1, 2},
+    {"floats_squash_enlarged", 7, 9, 24, 33, Resize::Fit::squash_float},
+};
+
 }  // namespace tendon::shapes

@@ -58,6 +58,9 @@ struct LoadOptions {
   int threads = 0;         // CPU threads; 0: all
   int batch = 1;           // observations a call of infer() takes
   int max_steps = 100;     // most denoising steps a call may ask for
+  // Above 0: the device itself resizes and scales camera frames of up to so many pixels, to the
+  // same numbers; larger ones are refused. 0: the host does, with frames of any size.
+  std::int64_t frame_pixels = 0;
   bool truncate_prompt = false;  // cut a prompt that is over capacity instead of refusing it
   // Told what is being loaded and how far it is, in [0, 1], on the loading thread.
   std::function<void(std::string_view what, double done)> progress;

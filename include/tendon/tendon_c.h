@@ -74,6 +74,7 @@ typedef struct tendon_load_options {
   /* Told what is being loaded and how far it is, in [0, 1], on the loading thread. */
   void (*progress)(const char* what, double done, void* user);
   void* user;
+  int64_t frame_pixels; /* above 0: the device resizes camera frames of up to so many pixels */
 } tendon_load_options;
 
 /* An array that the caller owns. Pictures: u8, or floats in [0, 1]; [height, width, 3] or

@@ -35,6 +35,7 @@ LoadOptions load_options(const tendon_load_options& o) {
   options.threads = o.threads;
   if (o.max_steps > 0) options.max_steps = o.max_steps;
   options.truncate_prompt = o.truncate_prompt != 0;
+  options.frame_pixels = o.frame_pixels;
   if (o.progress != nullptr) {
     options.progress = [tell = o.progress, user = o.user](std::string_view what, double done) {
       tell(std::string(what).c_str(), done, user);

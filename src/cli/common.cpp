@@ -29,6 +29,8 @@ void add_load_options(CLI::App& command, LoadOptions& o) {
   command.add_option("--text-cache", o.text_cache, "folder for text rows of encoded prompts");
   command.add_flag("--truncate-prompt", o.truncate_prompt, "cut a prompt over capacity");
   command.add_option("--max-steps", o.max_steps, "most denoising steps of a call");
+  command.add_option("--frame-pixels", o.frame_pixels,
+                     "the device resizes frames of up to so many pixels; 0: the host does");
   command.add_option("--threads", o.threads, "CPU threads; 0: all");
 }
 

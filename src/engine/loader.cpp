@@ -171,6 +171,11 @@ ModelOptions model_options(const Source& source, const LoadOptions& options) {
   const int apart = c.prompt.capacity > 64 ? 16 : 8;
   for (int n = apart; n < c.prompt.capacity; n += apart) m.token_buckets.push_back(n);
   m.token_buckets.push_back(std::max(c.prompt.capacity, 1));
+  require(options.frame_pixels >= 0, "frame_pixels: {} came", options.frame_pixels);
+  m.frame_pixels = options.frame_pixels;
+  for (const Picture& p : c.images.pictures) {
+    m.picture_frames = std::max(m.picture_frames, static_cast<int>(p.cameras.size()));
+  }
   const int slots = std::max<int>(1, static_cast<int>(c.images.pictures.size()));
   for (int n = 1; n <= slots; ++n) m.camera_counts.push_back(n);
   return m;
@@ -199,7 +204,8 @@ Policy::Impl::Impl(Source source, const LoadOptions& options) : source_(std::mov
         options.tokenizer.empty() ? source_.folder : std::filesystem::path(options.tokenizer));
     info.tokenizer_sha256 = tokenizer->content_hash();
     parts.preprocessors.emplace_back(source_.contract, source_.statistics, std::move(tokenizer),
-                                     PreprocessOptions{.truncate_prompt = options.truncate_prompt});
+                                     PreprocessOptions{.truncate_prompt = options.truncate_prompt,
+                                                       .frame_pixels = options.frame_pixels});
   }
   Compiled compiled = compile_model(source_, model_options(source_, options), options, *backend);
   parts.model = std::move(compiled.model);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/frame_table.h"
 #include "ops/backend.h"
 #include "ops/trace.h"
 #include "tendon/pin_rule.h"
@@ -32,6 +33,9 @@ struct ModelOptions {
   int max_steps = 100;             // rows of the time tables
   std::vector<int> token_buckets;  // ascending prompt capacities; the last is the model's
   std::vector<int> camera_counts;  // cameras per sample that are planned for, ascending
+  // Above 0: the device makes pictures of frames of up to so many pixels, so many to a picture.
+  std::int64_t frame_pixels = 0;
+  int picture_frames = 1;
   Savings savings;
 };
 
@@ -43,7 +47,10 @@ inline bool trims_last_layer(const ModelOptions& options, const Program& program
 
 // One sample in the model's terms. Pointers stay valid during Model::run.
 struct ModelSample {
-  std::vector<const float*> cameras;     // by slot: [Y, X, 3] at model size and scale; null: absent
+  // By slot, one or the other as ModelOptions::frame_pixels says: [Y, X, 3] at model size and
+  // scale, null where absent; or the frames that the device makes it of, none where absent.
+  std::vector<const float*> cameras;
+  std::vector<std::span<const CameraFrame>> frames;
   std::span<const std::int32_t> tokens;  // valid ids only
   std::span<const float> state;          // normalised and padded to the model's width
   std::span<const float>

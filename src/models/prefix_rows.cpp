@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/pictures.h"
 #include "nn/tables.h"
 
 namespace tendon {
@@ -11,24 +12,6 @@ namespace {
 constexpr float kHidden = -2.3819763e38f;
 
 }  // namespace
-
-int present_cameras(const ModelSample& sample) noexcept {
-  return static_cast<int>(std::count_if(sample.cameras.begin(), sample.cameras.end(),
-                                        [](const float* p) { return p != nullptr; }));
-}
-
-std::size_t write_images(const ModelInput& input, BufferRef images, std::size_t pixels,
-                         StageRunner& runner) noexcept {
-  std::size_t at = 0;
-  for (const ModelSample& s : input.samples) {
-    for (const float* camera : s.cameras) {
-      if (camera == nullptr) continue;
-      runner.write<float>(images, std::span<const float>(camera, pixels), at * pixels);
-      ++at;
-    }
-  }
-  return at;
-}
 
 PrefixRows::PrefixRows(const Layout& layout, const ModelOptions& options)
     : layout_(layout), options_(options) {
@@ -100,7 +83,7 @@ Status PrefixRows::fit(const ModelInput& input, PrefixKey& key) const noexcept {
   }
   PrefixKey needed;
   for (const ModelSample& s : input.samples) {
-    if (s.cameras.size() > static_cast<std::size_t>(layout_.slots)) {
+    if (camera_slots(s) > static_cast<std::size_t>(layout_.slots)) {
       return Status("more cameras than the model has slots");
     }
     needed.cameras = std::max(needed.cameras, present_cameras(s));
@@ -137,9 +120,9 @@ void PrefixRows::pack(const ModelInput& input, std::size_t sample, const PrefixK
     host_positions_[at] = part < 0 ? std::max(position - 1, 0) : position++;
   };
   const bool keep = !options_.savings.drop_masked;
-  const std::size_t slots = keep ? static_cast<std::size_t>(layout_.slots) : s.cameras.size();
+  const std::size_t slots = keep ? static_cast<std::size_t>(layout_.slots) : camera_slots(s);
   for (std::size_t slot = 0; slot < slots; ++slot) {
-    const bool here = slot < s.cameras.size() && s.cameras[slot] != nullptr;
+    const bool here = has_camera(s, slot);
     if (!here && !keep) continue;
     for (int p = 0; p < n; ++p) put(here ? camera * n + p : -1);
     if (here) ++camera;

@@ -64,12 +64,4 @@ class PrefixRows {
   std::vector<float> host_bias_;
 };
 
-// Cameras of a sample that are there.
-int present_cameras(const ModelSample& sample) noexcept;
-
-// Writes the pictures that are there one after the other into `images`, f32 [V, Y, X, 3] with
-// `pixels` numbers each; how many there were.
-std::size_t write_images(const ModelInput& input, BufferRef images, std::size_t pixels,
-                         StageRunner& runner) noexcept;
-
 }  // namespace tendon

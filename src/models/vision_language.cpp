@@ -95,7 +95,8 @@ VisionLanguageModel::VisionLanguageModel(Layout layout, const ModelOptions& opti
       layout_(std::move(layout)),
       options_(options),
       dimensions_(tendon::dimensions(layout_.config)),
-      checkpoint_(&checkpoint) {
+      checkpoint_(&checkpoint),
+      pictures_(dimensions_, options_, options.batch * options.camera_counts.back()) {
   dimensions_.token_capacity = options_.token_buckets.back();
   const auto batch = static_cast<std::size_t>(options_.batch);
   host_positions_.resize(batch * static_cast<std::size_t>(layout_.rows));
@@ -104,8 +105,8 @@ VisionLanguageModel::VisionLanguageModel(Layout layout, const ModelOptions& opti
 
 void VisionLanguageModel::add_buffers(Program& program) {
   const Dimensions& d = dimensions_;
-  const std::int64_t batch = options_.batch, cameras = batch * options_.camera_counts.back();
-  images_ = program.add({"images", DType::f32, {cameras, d.image_height, d.image_width, 3}});
+  const std::int64_t batch = options_.batch;
+  pictures_.add_buffers(program);
   prefix_.add_buffers(program);
   denoising_.add_buffers(program);
   positions_ = program.add({"positions", DType::i32, {batch, layout_.rows}});
@@ -115,10 +116,10 @@ void VisionLanguageModel::add_buffers(Program& program) {
 
 Value VisionLanguageModel::patches(const nn::Recorder& r, int cameras) const {
   Trace& t = r.trace();
-  const std::int64_t side = layout_.config.image, patch = layout_.config.patch, n = side / patch;
-  const Value images = t.buffer(images_, {cameras, side, side, 3});
+  const std::int64_t patch = layout_.config.patch, n = layout_.config.image / patch;
   const Value out = t.make(DType::f32, {cameras, n, n, patch * patch * 3});
-  t.add(ops::SpaceToDepth{.x = images, .block = patch, .out = out}, r.name("patches"));
+  t.add(ops::SpaceToDepth{.x = pictures_.record(r, cameras), .block = patch, .out = out},
+        r.name("patches"));
   return out;
 }
 
@@ -207,11 +208,10 @@ Status VisionLanguageModel::run(const ModelInput& input, StageRunner& runner,
   runner.begin();
   PrefixKey key;
   if (const Status status = prefix_.rows().fit(input, key); !status.ok()) return status;
+  if (const Status status = pictures_.check(input); !status.ok()) return status;
   if (const Status status = denoising_.check(input); !status.ok()) return status;
   if (scheduled_steps_ != input.steps) schedule(input.steps, runner);
-  const Dimensions& d = dimensions_;
-  const auto pixels = static_cast<std::size_t>(d.image_height * d.image_width * 3);
-  const std::size_t pictures = write_images(input, images_, pixels, runner);
+  const std::size_t pictures = pictures_.write(input, runner);
   prefix_.rows().write(input, key, runner);
   write_suffix(input, runner);
   if (!input.pinned.empty()) denoising_.write_pins(input, evaluations_, {}, runner);

@@ -7,6 +7,7 @@
 
 #include "models/denoising.h"
 #include "models/family.h"
+#include "models/pictures.h"
 #include "models/prefix_stack.h"
 #include "models/published.h"
 #include "nn/bind.h"
@@ -89,7 +90,7 @@ class VisionLanguageModel : public Model {
   ModelOptions options_;
   Dimensions dimensions_;
   const Checkpoint* checkpoint_;
-  BufferRef images_;  // f32 [V, Y, X, 3]
+  Pictures pictures_;
   BufferRef positions_, state_position_, state_;
   std::vector<std::size_t> vision_;  // traces by number of cameras of a call, minus 1
   std::vector<std::size_t> prefix_traces_, state_traces_, step_, pinned_step_;  // by key

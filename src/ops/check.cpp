@@ -1,5 +1,6 @@
 // What each op demands of its operands.
 #include "base/error.h"
+#include "base/frame_table.h"
 #include "ops/trace.h"
 
 namespace tendon {
@@ -162,6 +163,22 @@ class Checker {
             "average_pool: {} into {} with channels at {}c + {}", x.str(), y.str(), o.channel_step,
             o.channel_offset);
     if (o.residual) same(o.residual, o.out, "residual");
+  }
+  void operator()(const ops::Resize& o) const {
+    reals({o.out});
+    const Shape &f = t_.shape(o.frames), &w = t_.shape(o.weights), &y = t_.shape(o.out);
+    require(f.rank() == 3 && t_.dtype(o.frames) == DType::u8 && y.rank() == 4 && y[3] == 3 &&
+                y[0] == f[0],
+            "resize: frames u8 [V,K,F] into [V,Y,X,3] are wanted, {} into {} came", f.str(),
+            y.str());
+    const int size = frame_table::size(static_cast<int>(y[1]), static_cast<int>(y[2]));
+    integers(o.tables, f[0] * f[1] * size, "resize: tables");
+    require(w.rank() == 3 && t_.dtype(o.weights) == DType::f32 && w[0] == f[0] && w[1] == f[1] &&
+                w[2] > frame_table::kTaps,
+            "resize: weights f32 [V,K,W] are wanted, {} came", w.str());
+    for (Value v : {o.frames, o.tables, o.weights}) {
+      require(t_.info(v).strides == dense_strides(t_.shape(v)), "resize: dense inputs are wanted");
+    }
   }
 
  private:

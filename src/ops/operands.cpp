@@ -106,6 +106,10 @@ struct Collect {
     ins(o.x, o.residual);
     out(o.out);
   }
+  void operator()(const ops::Resize& o) {
+    ins(o.frames, o.tables, o.weights);
+    out(o.out);
+  }
 };
 
 // Values of which an op reads a row at a time, not all.
@@ -189,10 +193,10 @@ Cost cost(const Op& op, const Trace& trace) {
 
 std::string_view name(const Op& op) {
   static constexpr std::string_view kNames[] = {
-      "linear",      "gated_linear", "conv2d", "attention",   "rms_norm",  "layer_norm",
-      "rope",        "qkv_rope",     "embed",  "activation",  "gated_act", "add",
-      "mul",         "axpy",         "select", "gather_rows", "copy",      "space_to_depth",
-      "average_pool"};
+      "linear",       "gated_linear", "conv2d", "attention",   "rms_norm",  "layer_norm",
+      "rope",         "qkv_rope",     "embed",  "activation",  "gated_act", "add",
+      "mul",          "axpy",         "select", "gather_rows", "copy",      "space_to_depth",
+      "average_pool", "resize"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }

@@ -215,11 +215,21 @@ struct AveragePool {
   Value out;       // [B, Y/2, X/2, O]
 };
 
+// Camera frames to pictures by tables of numbers (base/frame_table.h): taps of the columns, rounded
+// to bytes, taps of the rows, rounded, then the value of each byte; or the same in floats without
+// rounding. Each of the K frames fills a rectangle of its picture; what none fills is a byte of 0.
+struct Resize {
+  Value frames;   // u8 [V, K, F]: a frame in the first bytes
+  Value tables;   // i32 [V, K, frame_table::size(Y, X)]
+  Value weights;  // f32 [V, K, W]
+  Value out;      // [V, Y, X, 3]
+};
+
 }  // namespace ops
 
 using Op = std::variant<ops::Linear, ops::GatedLinear, ops::Conv2d, ops::Attention, ops::RmsNorm,
                         ops::LayerNorm, ops::Rope, ops::QkvRope, ops::Embed, ops::Activation,
                         ops::GatedAct, ops::Add, ops::Mul, ops::Axpy, ops::Select, ops::GatherRows,
-                        ops::Copy, ops::SpaceToDepth, ops::AveragePool>;
+                        ops::Copy, ops::SpaceToDepth, ops::AveragePool, ops::Resize>;
 
 }  // namespace tendon

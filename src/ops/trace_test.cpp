@@ -183,6 +183,7 @@ TEST_F(TraceTest, EveryOpHasTheNameOfItsStem) {
   EXPECT_EQ(name(Op(ops::QkvRope{})), "qkv_rope");
   EXPECT_EQ(name(Op(ops::SpaceToDepth{})), "space_to_depth");
   EXPECT_EQ(name(Op(ops::AveragePool{})), "average_pool");
+  EXPECT_EQ(name(Op(ops::Resize{})), "resize");
 }
 
 }  // namespace

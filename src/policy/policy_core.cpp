@@ -27,7 +27,11 @@ PolicyCore::PolicyCore(PolicyParts parts)
   for (std::size_t b = 0; b < batch; ++b) {
     Sample& s = samples_[b];
     s.prepared = parts_.preprocessors[b].make_input();
-    s.model.cameras.assign(s.prepared.pictures.size(), nullptr);
+    if (by_frames()) {
+      s.model.frames.resize(s.prepared.pictures.size());
+    } else {
+      s.model.cameras.assign(s.prepared.pictures.size(), nullptr);
+    }
     s.images.reserve(8);
     s.vectors.reserve(8);
   }
@@ -78,7 +82,11 @@ Status PolicyCore::prepare(const Observation& observation, std::size_t index) no
   }
   for (std::size_t i = 0; i < s.prepared.pictures.size(); ++i) {
     const PreparedPicture& picture = s.prepared.pictures[i];
-    s.model.cameras[i] = picture.present ? picture.values.data() : nullptr;
+    if (by_frames()) {
+      s.model.frames[i] = picture.present ? picture.frames : std::span<const CameraFrame>();
+    } else {
+      s.model.cameras[i] = picture.present ? picture.values.data() : nullptr;
+    }
   }
   s.model.tokens = std::span<const std::int32_t>(s.prepared.tokens)
                        .first(static_cast<std::size_t>(s.prepared.token_count));
@@ -117,6 +125,21 @@ double PolicyCore::work(int cameras, int tokens) const {
   return flops;
 }
 
+void PolicyCore::prepare_frames(std::size_t index, std::span<const std::uint8_t> bytes, int side) {
+  std::vector<ImageInput> images;
+  for (const Picture& picture : contract().images.pictures) {
+    for (const Camera& camera : picture.cameras) {
+      images.push_back({.key = camera.keys[0],
+                        .data = bytes.data(),
+                        .shape = {side, side, 3},
+                        .channels = ChannelOrder::last});
+    }
+  }
+  const Status status =
+      parts_.preprocessors[index].prepare_images({images, {}, {}}, samples_[index].prepared);
+  require(status.ok(), "warm-up: {}", status.message());
+}
+
 void PolicyCore::warm_up(double flops) {
   Status status = parts_.model->prepare(contract().steps, runner_);
   require(status.ok(), "warm-up: {}", status.message());
@@ -125,6 +148,9 @@ void PolicyCore::warm_up(double flops) {
   std::vector<float> state(static_cast<std::size_t>(dims_.state), 0.25f);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(dims_.token_capacity), 1);
   std::vector<float> rows(tokens.size() * static_cast<std::size_t>(dims_.context_width));
+  constexpr int kSide = 16;
+  const std::vector<std::uint8_t> grey(std::size_t{kSide} * kSide * 3, 128);
+  for (std::size_t b = 0; by_frames() && b < samples_.size(); ++b) prepare_frames(b, grey, kSide);
   fill_gaussian(1, 0, pixels);
   fill_gaussian(3, 0, rows);
   fill_gaussian(2, 0, noise_);
@@ -136,9 +162,18 @@ void PolicyCore::warm_up(double flops) {
     for (int bucket : o.token_buckets) {
       flops -= work(cameras, bucket) * static_cast<double>(samples_.size());
       if (flops < 0) return;
-      for (ModelSample& sample : input_.samples) {
-        sample.cameras.assign(static_cast<std::size_t>(dims_.camera_slots), nullptr);
-        std::fill_n(sample.cameras.begin(), cameras, pixels.data());
+      for (std::size_t b = 0; b < samples_.size(); ++b) {
+        ModelSample& sample = input_.samples[b];
+        const auto slots = static_cast<std::size_t>(dims_.camera_slots);
+        if (by_frames()) {
+          sample.frames.assign(slots, {});
+          for (std::size_t i = 0; i < static_cast<std::size_t>(cameras); ++i) {
+            sample.frames[i] = samples_[b].prepared.pictures[i].frames;
+          }
+        } else {
+          sample.cameras.assign(slots, nullptr);
+          std::fill_n(sample.cameras.begin(), cameras, pixels.data());
+        }
         sample.tokens = std::span(tokens).first(static_cast<std::size_t>(bucket));
         sample.context =
             std::span(rows).first(static_cast<std::size_t>(bucket * dims_.context_width));

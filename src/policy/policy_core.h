@@ -62,6 +62,9 @@ class PolicyCore {
   Status encode_text(Sample& sample) noexcept;
   Status finish(std::size_t index, Chunk& chunk) noexcept;
   double work(int cameras, int tokens) const;
+  bool by_frames() const { return parts_.model->options().frame_pixels > 0; }
+  // Fills a sample's pictures with frames of these bytes, [side, side, 3].
+  void prepare_frames(std::size_t index, std::span<const std::uint8_t> bytes, int side);
   void draw_own_noise(std::uint32_t seed);
   Status fill_noise(const InferOptions& options) noexcept;
 

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "preprocess/compose.h"
+#include "preprocess/frames.h"
 #include "preprocess/normalise.h"
 #include "preprocess/observation.h"
 #include "preprocess/pixels.h"
@@ -23,6 +24,11 @@ struct Preprocessor::State {
   Composer composer;
   PixelTable table;
   ImageReader reader;
+  struct FrameSource {  // of a camera, where the device resizes
+    ImageReader reader;
+    FrameMaker maker;
+  };
+  std::vector<FrameSource> frames;         // in the order of `cameras`
   std::vector<const ImageInput*> cameras;  // by picture and camera, in the contract's order
   std::vector<double> raw, normalised, row;
   std::vector<float> model_row;
@@ -36,9 +42,18 @@ struct Preprocessor::State {
         options(o),
         prompt(contract.prompt, o.truncate_prompt ? Overflow::truncate : Overflow::refuse),
         composer(contract.images.resize),
-        table(pixel_table(contract.images)) {}
+        table(pixel_table(contract.images)) {
+    if (options.frame_pixels == 0) return;
+    for (const Picture& p : contract.images.pictures) {
+      for (std::size_t i = 0; i < p.cameras.size(); ++i) {
+        frames.push_back({{}, FrameMaker(contract.images, p, i, options.frame_pixels)});
+      }
+    }
+  }
 
   void images(const ObservationView& observation, PreparedInput& input);
+  void frames_from(std::size_t first, std::span<const ImageInput* const> cameras,
+                   PreparedPicture& out);
   void picture_from(const Picture& layout, std::span<const ImageInput* const> cameras,
                     PreparedPicture& out);
   void state(const ObservationView& observation, PreparedInput& input);
@@ -75,6 +90,21 @@ void Preprocessor::State::picture_from(const Picture& layout,
             table, out.values.data());
 }
 
+// `first`: the number of the picture's first camera.
+void Preprocessor::State::frames_from(std::size_t first, std::span<const ImageInput* const> given,
+                                      PreparedPicture& out) {
+  out.frames.clear();
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    FrameSource& source = frames[first + i];
+    if (given[i]->dtype != DType::u8 && is_float(contract.images.resize)) {
+      fail("camera {}: with frame_pixels, contract {} takes bytes only", printable(given[i]->key),
+           contract.name);
+    }
+    out.frames.push_back(
+        source.maker.of(source.reader.bytes(*given[i], contract.images.channels), given[i]->key));
+  }
+}
+
 void Preprocessor::State::images(const ObservationView& observation, PreparedInput& input) {
   const std::vector<Picture>& layouts = contract.images.pictures;
   assign_cameras(contract.images, observation.images, cameras);
@@ -87,7 +117,11 @@ void Preprocessor::State::images(const ObservationView& observation, PreparedInp
     input.pictures[p].present =
         !given.empty() && std::find(given.begin(), given.end(), nullptr) == given.end();
     if (!input.pictures[p].present) continue;
-    picture_from(layouts[p], given, input.pictures[p]);
+    if (frames.empty()) {
+      picture_from(layouts[p], given, input.pictures[p]);
+    } else {
+      frames_from(first - given.size(), given, input.pictures[p]);
+    }
     any = true;
   }
   if (!any)
@@ -207,6 +241,8 @@ PreparedInput Preprocessor::make_input() const {
   input.pictures.resize(c.images.pictures.size());
   for (std::size_t p = 0; p < input.pictures.size(); ++p) {
     const Picture& layout = c.images.pictures[p];
+    input.pictures[p].frames.reserve(layout.cameras.size());
+    if (state_->options.frame_pixels > 0) continue;
     const std::size_t size = static_cast<std::size_t>(layout.height) * layout.width * 3;
     const bool floats = is_float(c.images.resize);
     if (!floats) input.pictures[p].bytes.resize(size);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/frame_table.h"
 #include "preprocess/contract.h"
 #include "preprocess/statistics.h"
 #include "preprocess/tokenizer.h"
@@ -44,11 +45,13 @@ struct ObservationView {
   std::optional<std::string_view> prompt;
 };
 
-// One picture of the model. `bytes` is empty where the resize rule works in float.
+// One picture of the model. `bytes` is empty where the resize rule works in float; both and
+// `values` are where the device resizes.
 struct PreparedPicture {
   bool present = false;             // false: masked, contents undefined
   std::vector<std::uint8_t> bytes;  // [height, width, 3]
-  std::vector<float> values;        // [3, height, width], after the pixel rule
+  std::vector<float> values;        // [height, width, 3], after the pixel rule
+  std::vector<CameraFrame> frames;  // by camera; valid until the next call and as the input's own
 };
 
 // What the model gets. Reused from call to call; keeps its memory.
@@ -66,6 +69,8 @@ struct PreparedInput {
 struct PreprocessOptions {
   bool truncate_prompt = false;  // otherwise a prompt over capacity is refused
   bool float_pictures = true;    // fill PreparedPicture::values for u8 resize rules too
+  // Above 0 the device resizes: pictures have frames alone, of up to this many pixels.
+  std::int64_t frame_pixels = 0;
 };
 
 // One per thread. No allocation of ours in prepare() and finish() once sizes have been seen.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "preprocess/resize_filter.h"
 #include "preprocess/resize_kernels.h"
 
 namespace tendon {
@@ -23,45 +24,24 @@ struct Filter {
   }
 };
 
-struct Span {
-  int lo, hi;
-  double centre, scale;
-};
-
-Span triangle_span(int i, int inputs, int outputs) {
-  const double step = static_cast<double>(inputs) / outputs;
-  const double scale = std::max(step, 1.0);
-  const double centre = (i + 0.5) * step;
-  const int lo = std::max(0, static_cast<int>(centre - scale + 0.5));
-  const int hi = std::min(inputs, static_cast<int>(centre + scale + 0.5));
-  return {lo, hi, centre, scale};
-}
-
 // Pillow's triangle filter; PyTorch's antialiased bilinear is the same with unrounded weights.
 std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
   auto filter = std::make_unique<Filter>();
   filter->inputs = inputs;
   filter->outputs = outputs;
-  const double scale = std::max(static_cast<double>(inputs) / outputs, 1.0);
-  filter->width = (static_cast<int>(std::ceil(scale)) * 2 + 5) & ~3;
+  filter->width = (most_taps(inputs, outputs) + 4) & ~3;
   filter->first.resize(outputs);
   filter->count.resize(outputs);
   filter->fixed.assign(static_cast<std::size_t>(outputs) * filter->width, 0);
   filter->weight.assign(static_cast<std::size_t>(outputs) * filter->width, 0.0f);
   std::vector<double> w(filter->width);
   for (int i = 0; i < outputs; ++i) {
-    const Span span = triangle_span(i, inputs, outputs);
-    double sum = 0;
-    for (int j = 0; j < span.hi - span.lo; ++j) {
-      w[j] = std::max(0.0, 1.0 - std::abs((j + span.lo - span.centre + 0.5) * (1.0 / span.scale)));
-      sum += w[j];
-    }
-    filter->first[i] = span.lo;
-    filter->count[i] = span.hi - span.lo;
-    for (int j = 0; j < span.hi - span.lo; ++j) {
+    const AxisTaps taps = triangle_taps(i, inputs, outputs, w.data());
+    filter->first[i] = taps.first;
+    filter->count[i] = taps.count;
+    for (int j = 0; j < taps.count; ++j) {
       const std::size_t at = static_cast<std::size_t>(i) * filter->width + j;
-      if (sum != 0) w[j] *= 1.0 / sum;
-      filter->fixed[at] = static_cast<std::int32_t>(0.5 + w[j] * (1 << 22));
+      filter->fixed[at] = fixed_weight(w[j]);
       filter->weight[at] = static_cast<float>(w[j]);
     }
   }
@@ -71,19 +51,6 @@ std::unique_ptr<Filter> make_filter(int inputs, int outputs) {
     filter->low.push_back((a & 2047) | (b & 2047) << 16);
   }
   return filter;
-}
-
-// PyTorch's source position without antialias.
-struct Lerp {
-  int i0, i1;
-  float f;
-};
-
-Lerp lerp_at(int i, int inputs, int outputs) {
-  const float scale = static_cast<float>(inputs) / static_cast<float>(outputs);
-  const float at = std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f);
-  const int i0 = std::min(static_cast<int>(at), inputs - 1);
-  return {i0, std::min(i0 + 1, inputs - 1), at - static_cast<float>(i0)};
 }
 
 bool has_avx2() {

@@ -50,6 +50,7 @@ void bind_options(nb::module_& m) {
       .def_rw("threads", &LoadOptions::threads)
       .def_rw("max_steps", &LoadOptions::max_steps)
       .def_rw("truncate_prompt", &LoadOptions::truncate_prompt)
+      .def_rw("frame_pixels", &LoadOptions::frame_pixels)
       .def_rw("progress", &LoadOptions::progress, nb::arg("progress").none());
 }
 

@@ -75,13 +75,15 @@ struct Warm {
   Spy* spy = nullptr;
   std::unique_ptr<PolicyCore> core;
 
-  explicit Warm(const std::filesystem::path& folder) {
-    const LoadOptions options{.device = "cpu", .dtype = "f32", .threads = 1};
+  Warm(const std::filesystem::path& folder, std::int64_t frame_pixels) {
+    const LoadOptions options{
+        .device = "cpu", .dtype = "f32", .threads = 1, .frame_pixels = frame_pixels};
     source = open_source(folder, options);
     const auto backend = make_backend("cpu");
     Compiled compiled = compile_model(source, model_options(source, options), options, *backend);
     PolicyParts parts;
-    parts.preprocessors.emplace_back(source.contract, source.statistics, std::make_unique<Bytes>());
+    parts.preprocessors.emplace_back(source.contract, source.statistics, std::make_unique<Bytes>(),
+                                     PreprocessOptions{.frame_pixels = frame_pixels});
     parts.model = std::move(compiled.model);
     auto watched = std::make_unique<Spy>(std::move(compiled.executable));
     spy = watched.get();
@@ -91,12 +93,18 @@ struct Warm {
   }
 };
 
-class WarmPolicy : public ::testing::TestWithParam<const char*> {};
+struct Case {
+  const char* family;
+  std::int64_t frame_pixels;
+  std::string name() const { return family + std::string(frame_pixels > 0 ? "_frames" : ""); }
+};
+
+class WarmPolicy : public ::testing::TestWithParam<Case> {};
 
 TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
-  const TemporaryFolder folder(std::string("allocation_") + GetParam());
-  write_miniature(GetParam(), folder.path);
-  Warm warm(folder.path);
+  const TemporaryFolder folder("allocation_" + GetParam().name());
+  write_miniature(GetParam().family, folder.path);
+  Warm warm(folder.path, GetParam().frame_pixels);
   const Contract& contract = warm.core->contract();
   const std::vector<std::uint8_t> pixels(40 * 60 * 3, 77);
   Observation seen;
@@ -113,7 +121,12 @@ TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
   const auto infer = [&](int steps) {
     return warm.core->infer({&seen, 1}, {.seed = 5, .steps = steps}, chunk);
   };
+  const auto turn_frames = [&] {
+    for (auto& camera : seen.cameras) std::swap(camera.image.height, camera.image.width);
+  };
   seen.prompt = "warm";
+  ASSERT_TRUE(infer(0).ok()) << infer(0).message();
+  turn_frames();
   ASSERT_TRUE(infer(0).ok()) << infer(0).message();
   const std::size_t traces = warm.core->executable().program().traces.size();
   seen.prompt.reserve(300);
@@ -123,6 +136,7 @@ TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
   std::size_t buckets = 0, last = traces;
   for (int length = 1; length <= 300 && refusal.empty(); ++length) {
     seen.prompt += 'a';
+    if (length % 4 == 0) turn_frames();
     counted = 0;
     counting = true;
     const Status status = infer(length % 3 == 0 ? 2 : 0);  // another schedule now and then
@@ -147,8 +161,10 @@ TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
   EXPECT_EQ(buckets, model_options(warm.source, {}).token_buckets.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, WarmPolicy, ::testing::Values("pi05", "pi0", "lingbot_vla"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Families, WarmPolicy,
+                         ::testing::Values(Case{"pi05", 0}, Case{"pi05", 2400}, Case{"pi0", 0},
+                                           Case{"lingbot_vla", 0}, Case{"lingbot_vla", 3000}),
+                         [](const auto& info) { return info.param.name(); });
 
 }  // namespace
 }  // namespace tendon::testing

@@ -85,6 +85,13 @@ Value CaseBuilder::integers(const Shape& shape,
   return trace().buffer(ref);
 }
 
+Value CaseBuilder::given(DType dtype, const Shape& shape,
+                         const std::function<std::vector<float>()>& make) {
+  const BufferRef ref = buffer(dtype, shape, Role::output);
+  if (fill_ == Fill::make) made_.contents.back() = encoded(dtype, make());
+  return trace().buffer(ref);
+}
+
 Value CaseBuilder::integers_out(const Shape& shape) {
   return trace().buffer(buffer(DType::i32, shape, Role::output));
 }

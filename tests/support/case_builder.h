@@ -47,6 +47,8 @@ class CaseBuilder {
   Value reals(const Shape& shape);  // f32
   Value integers(const Shape& shape, const std::function<std::int64_t(std::int64_t)>& element);
   Value integers_out(const Shape& shape);
+  // Elements of a dtype as given; `make` is asked only where contents are made.
+  Value given(DType dtype, const Shape& shape, const std::function<std::vector<float>()>& make);
 
   enum class Index : std::uint8_t { none, by_sample, by_row, iteration };
   // `width` columns from the middle of a table of kTableRows rows, for an output of B x S rows.

@@ -18,6 +18,7 @@ constexpr CaseDtypes kAll[] = {
     {"f32_to_bf16", DType::f32, DType::bf16, Format::bf16},
     {"f16", DType::f16, DType::f16, Format::bf16},
 };
+constexpr CaseDtypes kPictures[] = {kF32};
 constexpr CaseDtypes kIntegers[] = {{"i32", DType::i32, DType::i32, Format::f32}};
 
 constexpr double kSmall = 0.02;  // size up to which all mixes are tested
@@ -83,6 +84,7 @@ void append_pictures(std::vector<OpCase>& all) {
          record_space_to_depth_channel_major);
   append(all, "average_pool", shapes::kPicture, kAll, record_average_pool);
   append(all, "average_pool/residual", shapes::kPicture, kAll, record_average_pool_residual);
+  append(all, "resize", shapes::kResize, kPictures, record_any);
 }
 
 }  // namespace

@@ -33,5 +33,6 @@ void record_space_to_depth(CaseBuilder& b, const shapes::Picture& s);
 void record_space_to_depth_channel_major(CaseBuilder& b, const shapes::Picture& s);
 void record_average_pool(CaseBuilder& b, const shapes::Picture& s);
 void record_average_pool_residual(CaseBuilder& b, const shapes::Picture& s);
+void record(CaseBuilder& b, const shapes::Resize& s);
 
 }  // namespace tendon::support

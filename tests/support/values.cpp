@@ -49,6 +49,9 @@ std::vector<std::byte> encoded(DType dtype, const std::vector<float>& values) {
     case DType::i32:
       put([](float v) { return static_cast<std::int32_t>(v); });
       break;
+    case DType::u8:
+      put([](float v) { return static_cast<std::uint8_t>(v); });
+      break;
     default:
       fail("test values: {} is not written", name(dtype));
   }
@@ -92,6 +95,9 @@ std::vector<float> dense(const ValueInfo& view, const std::vector<std::byte>& by
       break;
     case DType::i32:
       get(std::int32_t{}, [](std::int32_t v) { return static_cast<float>(v); });
+      break;
+    case DType::u8:
+      get(std::uint8_t{}, [](std::uint8_t v) { return static_cast<float>(v); });
       break;
     default:
       fail("test values: {} is not read", name(view.dtype));

@@ -137,5 +137,6 @@ void plan(Planner& planner, const ops::GatherRows& op);
 void plan(Planner& planner, const ops::Copy& op);
 void plan(Planner& planner, const ops::SpaceToDepth& op);
 void plan(Planner& planner, const ops::AveragePool& op);
+void plan(Planner& planner, const ops::Resize& op);
 
 }  // namespace tendon::cpu

@@ -265,7 +265,7 @@ Restricted alone(const Op& op, const Source& source) {
       continue;
     }
     Program& program = b.to().program();
-    const bool integer = info.dtype == DType::i32;
+    const bool integer = info.dtype == DType::i32 || info.dtype == DType::u8;
     const DType dtype = written || integer ? info.dtype : DType::f32;
     const BufferRef buffer = program.add(BufferSpec{"operand", dtype, info.shape});
     b.to().buffer(buffer);

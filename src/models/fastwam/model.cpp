@@ -52,7 +52,8 @@ FastWamModel::FastWamModel(const Config& config, const ModelOptions& options,
                   .rows = options.max_steps + 1,
                   .pins = PinRule::renoised,
                   .more_pins = kOtherPins},
-                 options) {
+                 options),
+      pictures_(fastwam::dimensions(config), options, 1) {
   require(!options.divided_schedule,
           "this family's times are not counted by division: its schedule is exact or bf16");
   require(options.batch == 1,
@@ -99,9 +100,8 @@ Status FastWamModel::validate(const ModelInput& input) const noexcept {
     return Status("shift: a positive number, or 0 for the default");
   }
   const ModelSample& s = input.samples[0];
-  if (s.cameras.size() != 1 || s.cameras[0] == nullptr) {
-    return Status("one composed picture is wanted");
-  }
+  if (camera_slots(s) != 1 || !has_camera(s, 0)) return Status("one composed picture is wanted");
+  if (const Status status = pictures_.check(input); !status.ok()) return status;
   const auto width = static_cast<std::size_t>(config_.text_width);
   if (s.context.empty() || s.context.size() % width != 0) {
     return Status("text rows are wanted: encode the prompt or pass a file of them");
@@ -187,8 +187,7 @@ Status FastWamModel::run(const ModelInput& input, StageRunner& runner,
     runner.write<float>(buffers_.state, sample.state);
     runner.run("prefix", state_);
   }
-  const auto pixels = static_cast<std::size_t>(config_.image_height * config_.image_width * 3);
-  runner.write<float>(buffers_.image, std::span<const float>(sample.cameras[0], pixels));
+  pictures_.write(input, runner);
   runner.run("vision", vision_);
   const std::size_t at = encode_context(sample, runner);
   runner.run("prefix", prefix_[at]);

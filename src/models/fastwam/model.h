@@ -6,6 +6,7 @@
 
 #include "models/denoising.h"
 #include "models/fastwam/fastwam.h"
+#include "models/pictures.h"
 #include "nn/recorder.h"
 
 namespace tendon::fastwam {
@@ -48,7 +49,6 @@ struct ContextBuffers {
 
 // Besides those of the denoising.
 struct Buffers {
-  BufferRef image;           // f32 [1, Y, X, 3]
   BufferRef latent;          // working [1, y, x, 48]
   BufferRef context;         // f32 [1, L, Wt]; row 1 stays zero
   BufferRef context_length;  // i32 [1]
@@ -103,6 +103,7 @@ class FastWamModel final : public Model {
   ModelOptions options_;
   const Checkpoint* checkpoint_;
   Denoising denoising_;
+  Pictures pictures_;
   Weights weights_;
   Buffers buffers_;
   std::size_t vision_ = 0, state_ = 0;

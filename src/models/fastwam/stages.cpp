@@ -94,7 +94,7 @@ void FastWamModel::add_buffers(Program& program) {
   const std::int64_t context = 2 + c.context_len, table_rows = options_.max_steps + 1;
   const DType w = options_.working;
   Buffers& b = buffers_;
-  b.image = program.add({"image", kF32, {1, c.image_height, c.image_width, 3}});
+  pictures_.add_buffers(program);
   b.latent = program.add({"latent", w, {1, 2 * c.grid_rows(), 2 * c.grid_columns(), c.kLatent}});
   b.context = program.add({"context", kF32, {1, context, c.text_width}});
   b.context_length = program.add({"context_length", DType::i32, {1}});
@@ -131,8 +131,8 @@ void FastWamModel::context_rows(const nn::Recorder& r, const Expert& expert,
 
 std::size_t FastWamModel::record_vision(Program& program) {
   Trace t("vision", program);
-  wan_vae::record(nn::Recorder(t, options_.working, "vision."), weights_.vae,
-                  t.buffer(buffers_.image), t.buffer(buffers_.latent));
+  const nn::Recorder r(t, options_.working, "vision.");
+  wan_vae::record(r, weights_.vae, pictures_.record(r, 1), t.buffer(buffers_.latent));
   program.traces.push_back(std::move(t));
   return program.traces.size() - 1;
 }

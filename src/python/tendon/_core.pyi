@@ -25,6 +25,7 @@ class LoadOptions:
     threads: int
     max_steps: int
     truncate_prompt: bool
+    frame_pixels: int
     progress: Optional[Callable[[str, float], None]]
     def __init__(self) -> None: ...
 

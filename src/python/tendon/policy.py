@@ -28,6 +28,7 @@ def load(
     threads: int = 0,
     max_steps: int = 100,
     truncate_prompt: bool = False,
+    frame_pixels: int = 0,
     strict: bool = False,
     seed: int = 0,
     progress: Optional[Callable[[str, float], None]] = None,
@@ -49,6 +50,8 @@ def load(
         threads: CPU threads; 0: all.
         max_steps: most denoising steps a call may ask for.
         truncate_prompt: cut a prompt that is over capacity instead of refusing it.
+        frame_pixels: above 0, the device resizes camera frames of up to so many pixels, to the
+            same numbers as the host; larger ones are refused.
         strict: refuse observation keys that the policy does not take; otherwise they are ignored.
         seed: of the noise: request n since load or reset draws number n of it, request 0 the
             noise of `tendon run --seed`.
@@ -70,6 +73,7 @@ def load(
     options.threads = threads
     options.max_steps = max_steps
     options.truncate_prompt = truncate_prompt
+    options.frame_pixels = frame_pixels
     options.progress = progress
     return Policy(_core.Policy(os.fspath(path), options, seed, strict))
 
