@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "engine/backends.h"
@@ -18,7 +20,7 @@ namespace {
 
 struct Options {
   LoadFlags load;
-  std::string golden, cases = "*";
+  std::string golden, cases = "*", json_file;
   OpCheckOptions ops;
   int stages = 3;
 };
@@ -55,6 +57,28 @@ void print(const GoldenResult& r, int stages) {
   std::fflush(stdout);
 }
 
+nlohmann::json to_json(const GoldenResult& r) {
+  nlohmann::json stages = nlohmann::json::array();
+  for (const GoldenStage& s : r.stages) {
+    stages.push_back({{"stage", s.name},
+                      {"error", s.error},
+                      {"bound", s.bound},
+                      {"ratio", s.ratio},
+                      {"passed", s.passed}});
+  }
+  return {{"file", r.file},
+          {"case", r.name},
+          {"family", r.family},
+          {"dtype", r.dtype},
+          {"schedule", r.schedule},
+          {"verdict", verdict(r)},
+          {"reason", r.reason},
+          {"worst", r.worst},
+          {"median", r.median},
+          {"unmatched", r.unmatched},
+          {"stages", std::move(stages)}};
+}
+
 void run_golden(const Options& o, Context& context) {
   GoldenOptions g;
   g.folder = o.golden;
@@ -63,13 +87,16 @@ void run_golden(const Options& o, Context& context) {
   g.threads = o.load.options.threads;
   g.backend = [&] { return make_backend(o.load.options.device); };
   int passed = 0, failed = 0, skipped = 0;
+  nlohmann::json report = nlohmann::json::array();
   run_goldens(g, [&](const GoldenResult& r) {
     print(r, o.stages);
+    report.push_back(to_json(r));
     passed += r.verdict == GoldenResult::Verdict::passed;
     failed += r.verdict == GoldenResult::Verdict::failed;
     skipped += r.verdict == GoldenResult::Verdict::skipped;
   });
   fmt::print("{} passed, {} failed, {} skipped\n", passed, failed, skipped);
+  if (!o.json_file.empty()) write_file(o.json_file, report.dump(1));
   if (failed > 0 || passed == 0) context.exit_code = 1;
 }
 
@@ -114,6 +141,7 @@ void add_check(CLI::App& app, Context& context) {
   command->get_option("MODEL")->required(false);
   command->add_option("--golden", o->golden, "folder of recordings; no MODEL then");
   command->add_option("--case", o->cases, "glob over case names, or FILE/CASE");
+  command->add_option("--json", o->json_file, "file for every stage of every case");
   command->add_option("--stages", o->stages,
                       "stages to list of each case, the worst first; -1: all");
   command->add_option("--cameras", o->ops.cameras, "of the call whose ops are compared");
