@@ -25,14 +25,13 @@ class Comparison {
              const RecordedCall& call, const Bound& bound)
       : recorded_(recorded), rows_(rows), call_(call), bound_(bound) {}
 
-  void add(const StagePiece& piece, std::int64_t head_rows) {
+  void add(const StagePiece& piece) {
     switch (piece.rows) {
       case Trace::TapRows::packed_prefix:
         return packed(piece);
       case Trace::TapRows::first:
-        return part(piece, 0, head_rows);
       case Trace::TapRows::last:
-        return part(piece, head_rows, head_rows);
+        return part(piece);
       case Trace::TapRows::plain:
         return plain(piece);
     }
@@ -109,23 +108,20 @@ class Comparison {
     }
   }
 
-  // Rows [skipped, ..) or [0, head) of each sample's recorded rows.
-  void part(const StagePiece& piece, std::int64_t skipped, std::int64_t head) {
+  // The first or last rows of each sample's recorded ones.
+  void part(const StagePiece& piece) {
     const std::int64_t batch = piece.shape[0], own = piece.shape[1];
     const std::int64_t width = piece.shape.numel() / (batch * own);
     if (rows_) {
       for (std::size_t i = 0; i < rows_->size(); ++i) {
-        const std::int64_t ours = (*rows_)[i] - skipped;
-        if (ours >= 0 && ours < own && (skipped > 0 || (*rows_)[i] < own)) {
-          row(piece, ours, static_cast<std::int64_t>(i), width);
-        }
+        const std::int64_t ours = (*rows_)[i] - piece.head;
+        if (ours >= 0 && ours < own) row(piece, ours, static_cast<std::int64_t>(i), width);
       }
       return;
     }
     const std::int64_t theirs = recorded_numbers() / (batch * width);
     const std::int64_t offset = piece.rows == Trace::TapRows::last ? theirs - own : 0;
-    require(offset >= 0 && (head == 0 || theirs >= own), "{} rows for {} recorded ones", own,
-            theirs);
+    require(theirs >= own, "{} rows for {} recorded ones", own, theirs);
     for (std::int64_t b = 0; b < batch; ++b) {
       for (std::int64_t r = 0; r < own; ++r)
         row(piece, b * own + r, b * theirs + offset + r, width);
@@ -185,6 +181,10 @@ void StageCollector::keep(const Trace::Tap& tap, StagePiece piece) {
     return;  // a name without a step is that of the first
   }
   piece.rows = tap.rows;
+  // The first rows may be shown once for all steps.
+  if (tap.rows == Trace::TapRows::first) heads_[tap.name] = piece.shape[1];
+  if (const auto it = heads_.find(tap.name); it != heads_.end() && tap.rows == Trace::TapRows::last)
+    piece.head = it->second;
   pieces_[name].push_back(std::move(piece));
 }
 
@@ -226,12 +226,8 @@ void StageCollector::after(std::string_view, std::size_t trace, int iteration) {
 Distance compare(std::span<const StagePiece> pieces, const RecordedInput& recorded,
                  const std::optional<std::vector<int>>& rows, const RecordedCall& call,
                  const Bound& bound) {
-  std::int64_t head = 0;  // rows that a `first` piece holds
-  for (const StagePiece& piece : pieces) {
-    if (piece.rows == Trace::TapRows::first) head = piece.shape[1];
-  }
   Comparison comparison(recorded, rows, call, bound);
-  for (const StagePiece& piece : pieces) comparison.add(piece, head);
+  for (const StagePiece& piece : pieces) comparison.add(piece);
   return comparison.result();
 }
 

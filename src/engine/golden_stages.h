@@ -17,8 +17,9 @@ struct StagePiece {
   Shape shape;
   std::vector<float> values;
   int iteration = 0;
-  int sample = -1;       // of a camera; -1: the piece holds all samples
-  bool stacked = false;  // one of several that the recording stacks by iteration
+  int sample = -1;        // of a camera; -1: the piece holds all samples
+  bool stacked = false;   // one of several that the recording stacks by iteration
+  std::int64_t head = 0;  // of the last rows: how many come before them
 };
 using StagePieces = std::map<std::string, std::vector<StagePiece>, std::less<>>;
 
@@ -37,6 +38,7 @@ class StageCollector final : public StageObserver {
   Executable& executable_;
   const RecordedCall& call_;
   StagePieces pieces_;
+  std::map<std::string, std::int64_t, std::less<>> heads_;  // first rows, by the tap's name
 };
 
 // Largest absolute difference relative to a bound, and the two norms of a relative error.
