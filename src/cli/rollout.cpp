@@ -22,7 +22,7 @@ struct Options {
   LoadFlags load;
   std::string blank, record;
   sim::RolloutOptions how;
-  bool as_json = false;
+  bool expert = false, as_json = false;
 };
 
 constexpr const char* kFooter =
@@ -35,7 +35,8 @@ using nlohmann::json;
 
 double milliseconds(double seconds) { return seconds * 1e3; }
 
-json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
+// `policy` null: the expert drove.
+json to_json(const sim::RolloutResult& result, const PolicyInfo* policy) {
   const int n = static_cast<int>(result.episodes.size());
   const sim::Interval rate = result.rate();
   json list = json::array();
@@ -67,7 +68,7 @@ json to_json(const sim::RolloutResult& result, const PolicyInfo& policy) {
       {"inferences", result.latencies.size()},
       {"seconds", result.seconds},
       {"fingerprint", fmt::format("{:016x}", result.fingerprint)},
-      {"policy", describe(policy)},
+      {"policy", policy != nullptr ? describe(*policy) : json("expert")},
       {"physics", sim::physics_version()},
       {"list", list}};
 }
@@ -76,7 +77,17 @@ void print_row(const char* name, int count, int all) {
   fmt::print("  {:<32} {:>4} of {} ({:.1f} %)\n", name, count, all, 100.0 * count / all);
 }
 
-void print_table(const sim::RolloutResult& result, const PolicyInfo& policy) {
+void print_latency(const sim::RolloutResult& result, const PolicyInfo& policy) {
+  fmt::print("  {:<32} p50 {:.2f}, p90 {:.2f}, p99 {:.2f}, max {:.2f} ms ({} calls, {} {})\n",
+             "one inference", milliseconds(result.latency(0.5)), milliseconds(result.latency(0.9)),
+             milliseconds(result.latency(0.99)), milliseconds(result.latency(1)),
+             result.latencies.size(), policy.device, policy.dtype);
+  fmt::print("  {:<32} p50 {:.2f}, p99 {:.2f} ms (one thread)\n", "drawing both pictures",
+             milliseconds(result.drawing(0.5)), milliseconds(result.drawing(0.99)));
+}
+
+// `policy` null: the expert drove.
+void print_table(const sim::RolloutResult& result, const PolicyInfo* policy) {
   const int n = static_cast<int>(result.episodes.size());
   const sim::Interval rate = result.rate();
   print_row("did what the prompt says", result.successes(), n);
@@ -88,12 +99,7 @@ void print_table(const sim::RolloutResult& result, const PolicyInfo& policy) {
     fmt::print("  {:<32} {:.1f} ticks, {:.2f} s\n", "until it was done", result.mean_ticks(),
                result.mean_ticks() / sim::kControlHz);
   }
-  fmt::print("  {:<32} p50 {:.2f}, p90 {:.2f}, p99 {:.2f}, max {:.2f} ms ({} calls, {} {})\n",
-             "one inference", milliseconds(result.latency(0.5)), milliseconds(result.latency(0.9)),
-             milliseconds(result.latency(0.99)), milliseconds(result.latency(1)),
-             result.latencies.size(), policy.device, policy.dtype);
-  fmt::print("  {:<32} p50 {:.2f}, p99 {:.2f} ms (one thread)\n", "drawing both pictures",
-             milliseconds(result.drawing(0.5)), milliseconds(result.drawing(0.99)));
+  if (policy != nullptr) print_latency(result, *policy);
   fmt::print("  {:<32} {:.1f} s, fingerprint {:016x}\n", "all episodes", result.seconds,
              result.fingerprint);
 }
@@ -110,6 +116,15 @@ void show_progress(sim::RolloutOptions& how) {
   };
 }
 
+void report(const Options& o, const sim::RolloutResult& result, const PolicyInfo* policy) {
+  if (o.as_json) {
+    fmt::print("{}\n", to_json(result, policy).dump(1));
+    return;
+  }
+  print_table(result, policy);
+  if (!o.record.empty()) fmt::print("  {:<32} {}\n", "pictures", o.record);
+}
+
 void run(Options& o) {
   o.how.blanked = {o.blank == "base" || o.blank == "both", o.blank == "wrist" || o.blank == "both"};
   std::optional<sim::Recording> recording;
@@ -118,16 +133,16 @@ void run(Options& o) {
     o.how.recording = &*recording;
   }
   show_progress(o.how);
-  Policy policy = load_with_progress(o.load);
-  const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& how,
-                                     Chunk& chunk) { return policy.infer(seen, how, chunk); };
-  const sim::RolloutResult result = sim::rollout(infer, o.how);
-  if (o.as_json) {
-    fmt::print("{}\n", to_json(result, policy.info()).dump(1));
-  } else {
-    print_table(result, policy.info());
-    if (recording) fmt::print("  {:<32} {}\n", "pictures", recording->path());
+  if (o.expert != o.load.model.empty()) {
+    throw Error("rollout: either MODEL or --expert says what drives the arm");
   }
+  std::optional<Policy> policy;
+  if (!o.expert) policy = load_with_progress(o.load);
+  const sim::Infer infer = [&policy](const Observation& seen, const InferOptions& how,
+                                     Chunk& chunk) { return policy->infer(seen, how, chunk); };
+  const sim::RolloutResult result =
+      o.expert ? sim::rollout_by_expert(o.how) : sim::rollout(infer, o.how);
+  report(o, result, policy ? &policy->info() : nullptr);
 }
 
 void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
@@ -153,6 +168,9 @@ void add_rollout(CLI::App& app, Context&) {
   CLI::App* command =
       app.add_subcommand("rollout", "let a policy drive the simulated arm and count successes");
   add_load_flags(*command, o->load);
+  command->get_option("MODEL")->required(false);
+  command->add_flag("--expert", o->expert,
+                    "no policy: the data's expert, which knows where everything is");
   const std::map<std::string, sim::Task> tasks = {{"pick_block", sim::Task::pick_block},
                                                   {"blocks", sim::Task::blocks}};
   command->add_option("--task", o->how.task, "pick_block, or blocks: pick up, push, put on another")

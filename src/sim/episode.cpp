@@ -56,13 +56,13 @@ void fold_arm(Random& random, Episode& episode) {
                     random.uniform(0.1, 0.3)};
 }
 
-// No other cube stands where the gripper goes down or in the target's way outwards.
-bool lane_is_free(const Episode& episode) {
-  const Episode::Cube& target = episode.cubes[episode.target];
+// No other cube stands where the gripper goes down or in the cube's way outwards.
+bool lane_is_free(const Episode& episode, int cube) {
+  const Episode::Cube& target = episode.cubes[cube];
   const double radius = std::hypot(target.x, target.y);
   const double ux = target.x / radius, uy = target.y / radius;
   for (int i = 0; i < kCubes; ++i) {
-    if (i == episode.target) continue;
+    if (i == cube) continue;
     const double dx = episode.cubes[i].x - target.x, dy = episode.cubes[i].y - target.y;
     const double along = dx * ux + dy * uy, across = std::abs(dy * ux - dx * uy);
     if (along > 0 && across < 0.06) return false;
@@ -71,13 +71,18 @@ bool lane_is_free(const Episode& episode) {
   return true;
 }
 
-void choose_verb(Random& random, const Setting& setting, Episode& episode) {
+bool ways_are_free(const Setting& setting, const Episode& episode, std::uint64_t number) {
+  return lane_is_free(episode, episode.target) &&
+         (!setting.other_named || lane_is_free(episode, other_cube(episode, number)));
+}
+
+void choose_verb(Random& random, const Setting& setting, std::uint64_t number, Episode& episode) {
   const int drawn = random.index(3);
   episode.verb = setting.verb.value_or(static_cast<Verb>(drawn));
   if (episode.verb == Verb::stack) {
     episode.base = (episode.target + 1 + random.index(2)) % kCubes;
   }
-  while (episode.verb == Verb::push && !lane_is_free(episode)) {
+  while (episode.verb == Verb::push && !ways_are_free(setting, episode, number)) {
     place_cubes(random, episode);
     episode.target = random.index(kCubes);
   }
@@ -91,7 +96,7 @@ Episode draw_episode(const Setting& setting, std::uint64_t seed, std::uint64_t n
   place_cubes(random, episode);
   dye_cubes(random, episode);
   episode.target = random.index(kCubes);
-  if (setting.task == Task::blocks) choose_verb(random, setting, episode);
+  if (setting.task == Task::blocks) choose_verb(random, setting, number, episode);
   if (setting.start == Start::wild) {
     place_arm_anywhere(random, episode);
   } else if (setting.task == Task::blocks) {
@@ -101,6 +106,11 @@ Episode draw_episode(const Setting& setting, std::uint64_t seed, std::uint64_t n
     episode.joints = joints_at(around_base(radius, angle, 0.18 + random.uniform(-0.03, 0.03)));
   }
   return episode;
+}
+
+int other_cube(const Episode& episode, std::uint64_t number) {
+  const int first = (episode.target + 1 + static_cast<int>(number % 2)) % kCubes;
+  return first == episode.base ? kCubes - episode.target - first : first;
 }
 
 int cube_of_colour(const Episode& episode, int colour) {

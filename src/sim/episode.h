@@ -44,6 +44,7 @@ struct Setting {
   Task task = Task::pick_block;
   Start start = Start::normal;
   std::optional<Verb> verb = {};  // none: one of the task's
+  bool other_named = false;       // the prompt will name other_cube(): its way is free as well
 };
 
 // Episode `number` of `seed`: the same with every compiler.
@@ -53,6 +54,9 @@ Episode draw_episode(const Setting& setting, std::uint64_t seed, std::uint64_t n
 inline constexpr double kPushedRadius = 0.385;
 // Where the closed gripper goes down to push: this far before the cube's centre.
 inline constexpr double kBehind = 0.052;
+
+// The cube that a prompt of episode `number` names instead of the target: not the base.
+int other_cube(const Episode& episode, std::uint64_t number);
 
 // Which cube has `colour`; -1: none.
 int cube_of_colour(const Episode& episode, int colour);

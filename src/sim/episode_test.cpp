@@ -61,6 +61,19 @@ TEST(Episode, IsTheSameForTheSameNumberAndAnotherForAnother) {
   EXPECT_NE(a.cubes[0].x, d.cubes[0].x);
 }
 
+// Nothing stands before `cube`, seen from the arm.
+bool way_is_free(const Episode& episode, int cube) {
+  const Episode::Cube& pushed = episode.cubes[cube];
+  const double angle = std::atan2(pushed.y, pushed.x), radius = std::hypot(pushed.x, pushed.y);
+  for (int i = 0; i < kCubes; ++i) {
+    const Episode::Cube& other = episode.cubes[i];
+    const double outwards = other.x * std::cos(angle) + other.y * std::sin(angle);
+    const double aside = std::abs(other.y * std::cos(angle) - other.x * std::sin(angle));
+    if (i != cube && outwards > radius && aside < 0.06) return false;
+  }
+  return true;
+}
+
 TEST(Episode, TheTaskOfManyVerbsStartsFoldedAndLeavesAPushItsWay) {
   std::array<int, 3> verbs = {};
   for (int number = 0; number < 200; ++number) {
@@ -70,19 +83,25 @@ TEST(Episode, TheTaskOfManyVerbsStartsFoldedAndLeavesAPushItsWay) {
     EXPECT_LT(hand, 1.01);  // from straight up
     EXPECT_EQ(episode.base >= 0, episode.verb == Verb::stack);
     EXPECT_NE(episode.base, episode.target);
-    if (episode.verb != Verb::push) continue;
-    const Episode::Cube& cube = episode.cubes[episode.target];
-    const double angle = std::atan2(cube.y, cube.x), radius = std::hypot(cube.x, cube.y);
-    for (int i = 0; i < kCubes; ++i) {
-      const Episode::Cube& other = episode.cubes[i];
-      const double outwards = other.x * std::cos(angle) + other.y * std::sin(angle);
-      const double aside = std::abs(other.y * std::cos(angle) - other.x * std::sin(angle));
-      EXPECT_TRUE(i == episode.target || outwards <= radius || aside >= 0.06) << number;
-    }
+    EXPECT_TRUE(episode.verb != Verb::push || way_is_free(episode, episode.target)) << number;
   }
   for (const int count : verbs) EXPECT_GT(count, 40);
   const Episode told = draw_episode({.task = Task::blocks, .verb = Verb::stack}, 1, 0);
   EXPECT_EQ(told.verb, Verb::stack);
+}
+
+TEST(Episode, APushOfAnotherCubeHasItsWayFreeToo) {
+  int same = 0;
+  for (int number = 0; number < 200; ++number) {
+    const Setting alone = {.task = Task::blocks, .verb = Verb::push};
+    Setting both = alone;
+    both.other_named = true;
+    const Episode drawn = draw_episode(both, 1, number), usual = draw_episode(alone, 1, number);
+    EXPECT_TRUE(way_is_free(drawn, drawn.target)) << number;
+    EXPECT_TRUE(way_is_free(drawn, other_cube(drawn, number))) << number;
+    same += drawn.cubes[0].x == usual.cubes[0].x;
+  }
+  EXPECT_TRUE(same > 60 && same < 200) << same;
 }
 
 TEST(Episode, DyeingKeepsTheColoursApart) {

@@ -76,10 +76,13 @@ Aim push(const Hand& hand, const Vec3& cube) {
   const double dx = tip[0] - cube[0], dy = tip[1] - cube[1];
   const double along = dx * ux + dy * uy, across = std::abs(dy * ux - dx * uy);
   const bool low = tip[2] < cube[2] + 0.015;
-  if (low && along < -0.015 && along > -0.08 && across < 0.012) {
-    return {{cube[0], cube[1], cube[2] + 0.001}, 0};
+  const bool pressed = cube[2] < kCubeHalf - 0.002;  // the hand came down onto its edge
+  if (low && !pressed && along < -0.015 && along > -0.08 && across < 0.012) {
+    return {{cube[0], cube[1], kCubeHalf + 0.004}, 0};
   }
-  return approach(hand, {cube[0] - kBehind * ux, cube[1] - kBehind * uy, cube[2]}, 0);
+  const bool near = horizontal_distance(tip, cube) < 0.03 && tip[2] - cube[2] < 0.04;
+  const bool gripped = near && hand.opening > 0.1;  // it slipped between the fingers: leave it here
+  return approach(hand, {cube[0] - kBehind * ux, cube[1] - kBehind * uy, cube[2]}, gripped ? 1 : 0);
 }
 
 // Carries the held cube over the base and lets it down.

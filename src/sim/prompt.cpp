@@ -31,12 +31,6 @@ std::string_view colour_of(const Episode& episode, int cube) {
   return kColourNames[episode.cubes[cube].colour];
 }
 
-// A cube that is neither the target nor, where it can be avoided, the base.
-int other_cube(const Episode& episode, int number) {
-  const int first = (episode.target + 1 + number % 2) % kCubes;
-  return first == episode.base ? kCubes - episode.target - first : first;
-}
-
 }  // namespace
 
 std::span<const std::string_view> wordings(Verb verb) {
@@ -56,6 +50,8 @@ Verb verb_in(std::string_view text) {
   const bool two = holds(text, "{base}") || colours_in(text).size() > 1;
   return two && holds(text, " on the ") ? Verb::stack : Verb::pick;
 }
+
+bool names_another(std::string_view wording) { return holds(wording, "{other}"); }
 
 std::vector<int> colours_in(std::string_view text) {
   std::vector<int> found;
@@ -82,7 +78,7 @@ Instruction instruct(Episode& episode, std::string_view wording, int number) {
   const std::vector<int> colours = colours_in(wording);
   if (!colours.empty()) dye(episode, episode.target, colours[0]);
   if (colours.size() > 1 && episode.base >= 0) dye(episode, episode.base, colours[1]);
-  if (holds(wording, "{other}")) told.named = other_cube(episode, number);
+  if (names_another(wording)) told.named = other_cube(episode, number);
   if (holds(wording, "{absent}")) told.named = -1;
   told.text = filled(told.text, "{colour}", colour_of(episode, episode.target));
   told.text = filled(told.text, "{absent}", kColourNames[absent_colour(episode)]);

@@ -19,6 +19,9 @@ std::span<const std::string_view> wordings(Verb verb);
 // picks up.
 Verb verb_in(std::string_view text);
 
+// Whether instruct() will name other_cube().
+bool names_another(std::string_view wording);
+
 // The colours of kColourNames that stand in `text` as words, in order.
 std::vector<int> colours_in(std::string_view text);
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <optional>
 
-#include "sim/chunk_player.h"
+#include "sim/expert.h"
 #include "sim/prompt.h"
-#include "sim/random.h"
 #include "tendon/error.h"
 
 namespace tendon::sim {
@@ -39,38 +39,33 @@ int most_ticks(const RolloutOptions& options) {
 
 class Loop {
  public:
-  Loop(const Infer& infer, const RolloutOptions& options)
-      : infer_(infer), options_(options), cameras_(options.picture_size) {
-    for (const std::string_view name : kCameraNames) {
-      seen_.cameras.push_back({std::string(name), {}});
-    }
-    seen_.state.push_back({"state", std::vector<double>(kStateWidth)});
+  // `infer` null: the expert drives.
+  Loop(const Infer* infer, const RolloutOptions& options) : options_(options) {
+    if (infer != nullptr) pilot_.emplace(*infer, options);
   }
 
   EpisodeOutcome run(int number) {
     Setting setting = {.task = options_.task};
     const std::vector<std::string>& prompts = options_.prompts;
-    if (!prompts.empty()) setting.verb = verb_in(prompts[number % prompts.size()]);
+    if (!prompts.empty()) {
+      const std::string& wording = prompts[number % prompts.size()];
+      setting.verb = verb_in(wording);
+      setting.other_named = names_another(wording);
+    }
     Episode episode = draw_episode(setting, options_.seed, number);
     EpisodeOutcome outcome = assign(episode, number);
     episode.table_speed = options_.table_speed;
     world_.reset(episode);
-    std::vector<double> hold(episode.joints.begin(), episode.joints.end());
-    hold.push_back(1);
-    ChunkPlayer player(std::move(hold));
-    Random noise(options_.seed ^ kNoiseSeed, number);
+    if (pilot_) pilot_->begin(episode, outcome.prompt, Random(options_.seed ^ kNoiseSeed, number));
+    Episode told = episode;
+    told.target = outcome.named;
     const bool recorded = options_.recording != nullptr && number < options_.recorded;
     if (recorded) options_.recording->begin(outcome.prompt);
     int lasted = 0;
     Deed last;
     while (outcome.ticks < most_ticks(options_) && lasted < kLastingTicks) {
       if (recorded) options_.recording->keep(world_, options_.blanked);
-      if (outcome.ticks % options_.execute == 0) {
-        infer(noise.next());
-        player.submit(chunk_, outcome.ticks, outcome.ticks + options_.delay);
-      }
-      const double* action = player.at(outcome.ticks++);
-      world_.step({{action[0], action[1], action[2], action[3]}, action[4]});
+      world_.step(command(told, outcome.ticks++));
       note_state();
       const Deed deed = look_for(episode.verb, world_);
       lasted = deed == Deed{} ? 0 : deed == last ? lasted + 1 : 1;
@@ -81,10 +76,18 @@ class Loop {
     return outcome;
   }
 
-  std::vector<double> latencies, drawings;
+  Pilot* pilot() { return pilot_ ? &*pilot_ : nullptr; }
+
   std::uint64_t fingerprint = 0xCBF29CE484222325u;  // FNV-1a, 64-bit words
 
  private:
+  // `told`: the episode as the prompt has it.
+  Command command(const Episode& told, int tick) {
+    if (pilot_) return pilot_->command(world_, tick);
+    // Told of a block that is not there the expert stays where it is.
+    return told.target < 0 ? Command{told.joints, 1} : expert_command(world_, told);
+  }
+
   EpisodeOutcome assign(Episode& episode, int number) {
     const std::span<const std::string_view> trained = wordings(episode.verb);
     const std::vector<std::string>& given = options_.prompts;
@@ -96,41 +99,8 @@ class Loop {
     outcome.named = instruction.named;
     outcome.verb = episode.verb;
     outcome.base = episode.base;
-    outcome.prompt = seen_.prompt = std::move(instruction.text);
+    outcome.prompt = std::move(instruction.text);
     return outcome;
-  }
-
-  void infer(std::uint64_t noise_seed) {
-    const Clock::time_point looks = Clock::now();
-    cameras_.look(world_);
-    drawings.push_back(seconds_since(looks));
-    for (int camera = 0; camera < kCameras; ++camera) {
-      if (options_.blanked[camera]) cameras_.blank(camera);
-      seen_.cameras[camera].image = cameras_.picture(camera);
-    }
-    const Joints joints = world_.joints();
-    std::copy(joints.begin(), joints.end(), seen_.state[0].values.begin());
-    seen_.state[0].values[4] = world_.opening();
-    InferOptions how;
-    how.seed = noise_seed;
-    how.steps = options_.steps;
-    const Clock::time_point begin = Clock::now();
-    const Status status = infer_(seen_, how, chunk_);
-    latencies.push_back(seconds_since(begin));
-    if (!status.ok()) throw Error("rollout: " + std::string(status.message()));
-    check_chunk();
-  }
-
-  void check_chunk() const {
-    if (chunk_.width != kStateWidth) {
-      throw Error("rollout: this robot takes 4 joint targets and a gripper, the policy gives " +
-                  std::to_string(chunk_.width) + " actions; use a policy trained for it");
-    }
-    if (options_.execute + options_.delay > chunk_.horizon) {
-      throw Error("rollout: execute " + std::to_string(options_.execute) + " and delay " +
-                  std::to_string(options_.delay) + " outrun the chunk's " +
-                  std::to_string(chunk_.horizon) + " actions; lower one of them");
-    }
   }
 
   void note_state() {
@@ -153,17 +123,12 @@ class Loop {
     options_.recording->end(std::move(verdict), outcome.success() ? kGood : kBad);
   }
 
-  const Infer& infer_;
   const RolloutOptions& options_;
+  std::optional<Pilot> pilot_;
   World world_;
-  Cameras cameras_;
-  Observation seen_;
-  Chunk chunk_;
 };
 
-}  // namespace
-
-RolloutResult rollout(const Infer& infer, const RolloutOptions& options) {
+RolloutResult drive(const Infer* infer, const RolloutOptions& options) {
   check(options);
   const Clock::time_point begin = Clock::now();
   Loop loop(infer, options);
@@ -172,13 +137,23 @@ RolloutResult rollout(const Infer& infer, const RolloutOptions& options) {
     result.episodes.push_back(loop.run(number));
     if (options.progress) options.progress(number + 1, result.episodes.back());
   }
-  result.latencies = std::move(loop.latencies);
-  result.drawings = std::move(loop.drawings);
+  if (Pilot* pilot = loop.pilot()) {
+    result.latencies = std::move(pilot->latencies);
+    result.drawings = std::move(pilot->drawings);
+  }
   result.fingerprint = loop.fingerprint;
   result.seconds = seconds_since(begin);
   if (options.recording != nullptr) options.recording->write();
   return result;
 }
+
+}  // namespace
+
+RolloutResult rollout(const Infer& infer, const RolloutOptions& options) {
+  return drive(&infer, options);
+}
+
+RolloutResult rollout_by_expert(const RolloutOptions& options) { return drive(nullptr, options); }
 
 int RolloutResult::successes() const {
   return static_cast<int>(std::count_if(episodes.begin(), episodes.end(),

@@ -1,7 +1,6 @@
 // The closed loop at 20 Hz of simulated time: look, infer, play the chunk, until the deed is done.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -10,14 +9,11 @@
 
 #include "sim/interval.h"
 #include "sim/judge.h"
+#include "sim/pilot.h"
 #include "sim/prompt.h"
 #include "sim/recording.h"
-#include "tendon/tendon.h"
 
 namespace tendon::sim {
-
-// A policy's inference, as tendon::Policy::infer does it.
-using Infer = std::function<Status(const Observation&, const InferOptions&, Chunk&)>;
 
 struct EpisodeOutcome {
   std::string prompt;
@@ -30,21 +26,16 @@ struct EpisodeOutcome {
   bool success() const { return named >= 0 && done == Deed{named, base}; }
 };
 
-struct RolloutOptions {
+struct RolloutOptions : PilotOptions {
   Task task = Task::pick_block;
   int episodes = 100;
   std::uint64_t seed = 0;  // of scenes and noise
-  int execute = 8;         // ticks between inferences
-  int steps = 0;           // denoising steps; 0: the contract's
-  int delay = 0;           // ticks from an observation to its chunk's arrival; the old one runs on
   double table_speed = 0;  // m/s
   int most_ticks = 0;      // an episode's end; 0: 140, of the task `blocks` 200
   // As instruct() reads them, for the episodes in turn, which get their verb. Empty: wordings().
   std::vector<std::string> prompts;
-  std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black
-  int picture_size = 112;                   // pixels a side, as the policy was trained
-  int recorded = 1;                         // episodes that `recording` keeps
-  Recording* recording = nullptr;           // not owned; may be null
+  int recorded = 1;                // episodes that `recording` keeps
+  Recording* recording = nullptr;  // not owned; may be null
   std::function<void(int done, const EpisodeOutcome&)> progress;
 };
 
@@ -66,5 +57,9 @@ struct RolloutResult {
 
 // Throws Error where an option or what `infer` returns does not fit this robot.
 RolloutResult rollout(const Infer& infer, const RolloutOptions& options);
+
+// The same with the data's expert in the policy's place, which knows where everything is and
+// decides anew every tick: what the scenes allow.
+RolloutResult rollout_by_expert(const RolloutOptions& options);
 
 }  // namespace tendon::sim

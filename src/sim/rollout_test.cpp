@@ -77,6 +77,21 @@ TEST(Rollout, TheSameWhenAnotherCubeWasNamedIsAFailure) {
   EXPECT_EQ(result.originals(), 1);
 }
 
+TEST(Rollout, TheExpertDoesWhatThePromptNames) {
+  RolloutOptions options;
+  options.task = Task::blocks;
+  options.episodes = 6;
+  options.prompts = {"pick up the {other} block", "push the {other} block away",
+                     "put the {other} block on the {base} block"};
+  const RolloutResult result = rollout_by_expert(options);
+  EXPECT_EQ(result.successes(), 6);
+  EXPECT_EQ(result.originals(), 0);
+  EXPECT_TRUE(result.latencies.empty());
+  options.prompts = {"pick up the {absent} block"};
+  options.most_ticks = 20;
+  EXPECT_EQ(rollout_by_expert(options).successes(), 0);
+}
+
 TEST(Rollout, RunsToTheSameBitsAndToOthersWithAnotherSeed) {
   RolloutOptions options = one_episode();
   Scripted a(3), b(3), c(4);
