@@ -14,7 +14,8 @@ constexpr int kAfterDeed = 12;        // ticks kept once it is done
 constexpr double kTremble = 0.006;    // rad, on every joint, every tick
 constexpr double kPushChance = 0.07;  // a tick
 constexpr double kPush = 0.035;       // rad, per joint
-constexpr std::uint64_t kDisturbanceSeed = 0xD157, kWordSeed = 0x30D5;
+constexpr int kLongestLead = 180;     // ticks
+constexpr std::uint64_t kDisturbanceSeed = 0xD157, kWordSeed = 0x30D5, kLeadSeed = 0x1EAD;
 
 // Noise on the commands: a tremble, and now and then a push of 2 to 5 ticks.
 class Disturbance {
@@ -54,11 +55,13 @@ class Speaker {
       : prompts_(all_prompts(setting.task)), random_(setting.seed ^ kWordSeed, number) {}
 
   // An index into all_prompts().
-  std::size_t prompt_for(Episode episode) {
+  std::size_t prompt_for(const Episode& episode) {
+    return std::find(prompts_.begin(), prompts_.end(), text_for(episode)) - prompts_.begin();
+  }
+  std::string text_for(Episode episode) {
     const auto choices = wordings(episode.verb);
     const std::string_view wording = choices[random_.index(static_cast<int>(choices.size()))];
-    const std::string text = instruct(episode, wording, 0).text;
-    return std::find(prompts_.begin(), prompts_.end(), text) - prompts_.begin();
+    return instruct(episode, wording, 0).text;
   }
 
  private:
@@ -97,6 +100,24 @@ void keep_target(const World& world, int target, Demonstration& out) {
   append(row, cube);
 }
 
+// Lets the leader drive, and sets the world back to some tick of that.
+void lead(World& world, const DataSetting& setting, const Episode& episode, std::uint64_t number) {
+  Random random(setting.seed ^ kLeadSeed, number);
+  Disturbance disturbance(setting.seed ^ kLeadSeed, number);
+  Pilot pilot(*setting.leader, {});
+  pilot.begin(episode, Speaker(setting, number).text_for(episode), random);
+  std::vector<Command> commands;
+  const Deed told = {episode.target, episode.base};
+  while (commands.size() < kLongestLead && look_for(episode.verb, world) != told) {
+    const Command command = pilot.command(world, static_cast<int>(commands.size()));
+    commands.push_back(disturbance.applied_to(command));
+    world.step(commands.back());
+  }
+  commands.resize(random.index(static_cast<int>(commands.size())));
+  world.reset(episode);
+  for (const Command& command : commands) world.step(command);
+}
+
 }  // namespace
 
 std::vector<std::string> all_prompts(Task task) {
@@ -118,10 +139,13 @@ std::vector<std::string> all_prompts(Task task) {
 }
 
 Demonstration demonstrate(World& world, const DataSetting& setting, std::uint64_t number) {
-  const Start start = number % 10 < 4 ? Start::normal : Start::wild;
-  Episode episode = draw_episode({.task = setting.task, .start = start}, setting.seed, number);
+  const bool led = setting.leader != nullptr;
+  const Start start = led || number % 10 < 4 ? Start::normal : Start::wild;
+  Episode episode = draw_episode({.task = setting.task, .start = start, .verb = setting.verb},
+                                 setting.seed, number);
   episode.table_speed = setting.table_speed;
   world.reset(episode);
+  if (led) lead(world, setting, episode, number);
   Disturbance disturbance(setting.seed, number);
   Speaker speaker(setting, number);
   const Deed told = {episode.target, episode.base};
@@ -143,6 +167,7 @@ Demonstration demonstrate(World& world, const DataSetting& setting, std::uint64_
     if (look_for(episode.verb, world) == told) ++after;
   }
   out.succeeded = look_for(episode.verb, world) == told;
+  if (led && !out.succeeded) return {};
   return out;
 }
 

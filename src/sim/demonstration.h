@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sim/world.h"
+#include "sim/pilot.h"
 
 namespace tendon::sim {
 
@@ -41,10 +41,14 @@ struct DataSetting {
   Task task = Task::pick_block;
   std::uint64_t seed = 0;
   double table_speed = 0;
+  std::optional<Verb> verb = {};  // none: the task's in turn
+  // Drives first, where there is one: the expert takes over at some tick, and what is kept begins
+  // there, nothing where it then fails. Not owned.
+  const Infer* leader = nullptr;
 };
 
 // Episode `number`: 4 in 10 start where policies are judged, the others anywhere; every second one
-// is pushed about.
+// is pushed about. With a leader all start where policies are judged.
 Demonstration demonstrate(World& world, const DataSetting& setting, std::uint64_t number);
 
 }  // namespace tendon::sim

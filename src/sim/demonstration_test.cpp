@@ -9,6 +9,8 @@
 namespace tendon::sim {
 namespace {
 
+using Colours = std::vector<int>;
+
 TEST(Demonstration, KeepsARowOfEveryFieldForEachFrame) {
   World world;
   const Demonstration one = demonstrate(world, {}, 2);
@@ -40,6 +42,35 @@ TEST(Demonstration, EveryVerbIsToldInPromptsThatExist) {
     const Demonstration one = demonstrate(world, {.task = Task::blocks}, number);
     EXPECT_LT(one.fields[kEpisode].at(1), prompts.size());
   }
+}
+
+// Goes where its row number says and no further, so that nothing is done.
+Status stray(const Observation& seen, const InferOptions&, Chunk& chunk) {
+  chunk.horizon = 16, chunk.width = kStateWidth;
+  chunk.actions.clear();
+  for (int row = 0; row < 16; ++row) {
+    const std::vector<double>& state = seen.state[0].values;
+    for (int i = 0; i < 4; ++i) chunk.actions.push_back(state[i] + (i == 0 ? 0.02 * row : 0));
+    chunk.actions.push_back(1);
+  }
+  return {};
+}
+
+TEST(Demonstration, TheExpertTakesOverFromALeader) {
+  World world;
+  const Infer leader = stray;
+  DataSetting setting = {.task = Task::blocks, .seed = 4, .verb = Verb::push};
+  const Demonstration alone = demonstrate(world, setting, 0);
+  setting.leader = &leader;
+  const Demonstration led = demonstrate(world, setting, 0), again = demonstrate(world, setting, 0);
+  ASSERT_TRUE(led.succeeded);
+  EXPECT_EQ(led.fields, again.fields);
+  const Episode episode = draw_episode({.task = Task::blocks, .verb = Verb::push}, 4, 0);
+  EXPECT_NEAR(alone.fields[kState][0], episode.joints[0], 1e-6);
+  EXPECT_GT(led.fields[kState][0], episode.joints[0] + 0.1);
+  EXPECT_EQ(
+      colours_in(all_prompts(Task::blocks).at(static_cast<std::size_t>(led.fields[kEpisode][1]))),
+      Colours{episode.cubes[episode.target].colour});
 }
 
 TEST(Demonstration, DisturbedEpisodesAreLabelledWithTheUndisturbedAction) {

@@ -24,16 +24,22 @@ def half_sizes(folder):
 
 class Frames:
     """fields: the recorded arrays; actions [N, H, 5] and state [N, 5] normalised; statistics, where
-    they are not given those of the frames."""
+    they are not given those of the frames. Of each folder every `every`th frame is kept."""
 
-    def __init__(self, folder, horizon, statistics=None):
-        folder = pathlib.Path(folder)
-        self.fields = {name: np.load(folder / f"{name}.npy") for name in FIELDS}
-        self.prompts = (folder / "prompts.txt").read_text().splitlines()
-        self.half_sizes = half_sizes(folder)
+    def __init__(self, folders, horizon, statistics=None, every=1):
+        folders = [pathlib.Path(x) for x in np.atleast_1d(folders)]
+        parts = [{name: np.load(folder / f"{name}.npy") for name in FIELDS} for folder in folders]
+        for i, part in enumerate(parts):  # numbers start anew in each folder
+            part["episode"][:, 0] += i * 1e6
+        self.fields = {name: np.concatenate([part[name] for part in parts]) for name in FIELDS}
+        self.prompts = (folders[0] / "prompts.txt").read_text().splitlines()
+        self.half_sizes = half_sizes(folders[0])
         self.prompt = self.fields["episode"][:, 1].astype(int)
         state = self.fields["state"].astype(np.float64)
         chunks = self.chunks(horizon)
+        if every > 1:
+            self.fields = {name: field[::every] for name, field in self.fields.items()}
+            self.prompt, state, chunks = self.prompt[::every], state[::every], chunks[::every]
         chunks[..., :4] -= state[:, None, :4]  # joints from where they are; the gripper stays
         self.statistics = statistics or {
             "state": summary(state), "actions": summary(chunks.reshape(-1, 5))}

@@ -1,11 +1,14 @@
 // Training data from the simulation: the expert at work, disturbed, as poses to be drawn later.
-//   demo_data --out DIR [--task T --episodes N --seed S --threads N --table-speed M/S]
-// Writes one .npy an array, a row a frame, the scene (scene.xml) and the prompts (prompts.txt).
+//   demo_data --out DIR [--task T --verb V --episodes N --seed S --threads N --table-speed M/S]
+//             [--policy FOLDER]
+// With a policy it is that which begins each episode, and the expert that puts right what comes of
+// it. Writes one .npy an array, a row a frame, the scene (scene.xml) and the prompts (prompts.txt).
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,14 +16,19 @@
 #include "sim/demonstration.h"
 #include "sim/scene_mjcf.h"
 #include "tendon/error.h"
+#include "tendon/tendon.h"
 
 namespace tendon::sim {
 namespace {
 
+// Of no rollout, so that nothing is judged on scenes it was trained with.
+constexpr std::uint64_t kDataSeed = 1'000'000;
+
 struct Settings {
   std::filesystem::path out;
   int episodes = 10000, threads = 0;
-  DataSetting data;
+  std::string policy;  // folder; empty: the expert alone
+  DataSetting data = {.seed = kDataSeed};
 };
 
 // NumPy's format 1.0: magic, header length, a Python literal padded to 64 bytes.
@@ -39,16 +47,30 @@ void write_npy(const std::filesystem::path& path, const std::vector<float>& valu
   if (!file.flush()) throw Error("demo_data: cannot write " + path.string());
 }
 
+// Every thread's own policy computes on that thread alone.
+void perform_share(const Settings& settings, int worker, std::vector<Demonstration>& done) {
+  World world;
+  DataSetting data = settings.data;
+  std::optional<Policy> policy;
+  if (!settings.policy.empty()) {
+    LoadOptions options;
+    options.threads = 1;
+    policy = load(settings.policy, options);
+  }
+  const Infer infer = [&policy](const Observation& seen, const InferOptions& how, Chunk& chunk) {
+    return policy->infer(seen, how, chunk);
+  };
+  if (policy) data.leader = &infer;
+  for (int number = worker; number < settings.episodes; number += settings.threads) {
+    done[number] = demonstrate(world, data, number);
+  }
+}
+
 std::vector<Demonstration> perform(const Settings& settings) {
   std::vector<Demonstration> done(settings.episodes);
   std::vector<std::thread> workers;
   for (int worker = 0; worker < settings.threads; ++worker) {
-    workers.emplace_back([&, worker] {
-      World world;
-      for (int number = worker; number < settings.episodes; number += settings.threads) {
-        done[number] = demonstrate(world, settings.data, number);
-      }
-    });
+    workers.emplace_back([&, worker] { perform_share(settings, worker, done); });
   }
   for (std::thread& worker : workers) worker.join();
   return done;
@@ -89,7 +111,13 @@ int main(int argc, char** argv) {
       {"pick_block", tendon::sim::Task::pick_block}, {"blocks", tendon::sim::Task::blocks}};
   app.add_option("--task", settings.data.task, "pick_block or blocks")
       ->transform(CLI::CheckedTransformer(tasks));
-  app.add_option("--seed", settings.data.seed, "of the episodes; rollouts use others");
+  const std::map<std::string, tendon::sim::Verb> verbs = {{"pick", tendon::sim::Verb::pick},
+                                                          {"push", tendon::sim::Verb::push},
+                                                          {"stack", tendon::sim::Verb::stack}};
+  app.add_option("--verb", settings.data.verb, "pick, push or stack; absent: all")
+      ->transform(CLI::CheckedTransformer(verbs));
+  app.add_option("--policy", settings.policy, "begins the episodes; the expert takes over");
+  app.add_option("--seed", settings.data.seed, "of the episodes; rollouts count theirs from 0");
   app.add_option("--threads", settings.threads, "0: all cores");
   app.add_option("--table-speed", settings.data.table_speed, "m/s");
   CLI11_PARSE(app, argc, argv);

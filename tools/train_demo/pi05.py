@@ -125,6 +125,15 @@ def initial(d, seed, device):
     }
 
 
+def stored(folder, device):
+    """The tensors of a policy's file in fp32."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(str(folder / "model.safetensors"))
+    return {name: x.float().to(device) for name, x in tensors.items() if "lm_head" not in name
+            or name == TOKEN_TABLE}
+
+
 def dense(p, name, x):
     return functional.linear(x, p[name + ".weight"], p.get(name + ".bias"))
 

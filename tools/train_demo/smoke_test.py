@@ -48,11 +48,15 @@ ASSETS = HERE.parent.parent / "assets"
 SHIPPED = ASSETS / "pick_block"
 
 
-def test_training_runs_and_writes_a_policy(generator, out):
+def train(generator, out, *options):
     command = [sys.executable, str(HERE / "train.py"), "--generator", generator, "--out", str(out),
                "--episodes", "2", "--iterations", "4", "--batch", "2", "--pairs", "2",
-               "--seeds", "1", "--tokenizer-lines", "2000", "--no-compile", "--device", "cpu"]
+               "--seeds", "1", "--no-compile", "--device", "cpu", *options]
     subprocess.run(command, check=True)
+
+
+def test_training_runs_and_writes_a_policy(generator, out):
+    train(generator, out, "--tokenizer-lines", "2000")
     folder = out / "seed_0"
     shipped = safetensors.torch.load_file(str(SHIPPED / "model.safetensors"))
     written = safetensors.torch.load_file(str(folder / "model.safetensors"))
@@ -65,6 +69,23 @@ def test_training_runs_and_writes_a_policy(generator, out):
         json.loads((folder / name).read_text())
     assert (folder / "tokenizer.model").stat().st_size > 5000
     assert json.loads((folder / "training.json").read_text())["iterations"] == 4
+
+
+def test_training_goes_on_from_a_policy(generator, out):
+    train(generator, out, "--begin", str(SHIPPED), "--corrections", "2", "--every", "2",
+          "--rate", "1e-5", "--no-auxiliary")
+    folder = out / "seed_0"
+    words, numbers = "tokenizer.model", "norm_stats.json"
+    assert (folder / words).read_bytes() == (SHIPPED / words).read_bytes()
+    mine, given = (json.loads((f / numbers).read_text())["norm_stats"] for f in (folder, SHIPPED))
+    assert mine == given
+    shipped = safetensors.torch.load_file(str(SHIPPED / "model.safetensors"))
+    written = safetensors.torch.load_file(str(folder / "model.safetensors"))
+    strayed = [(x.float() - shipped[name].float()).abs().max().item()
+               for name, x in written.items()]
+    assert 0 < max(strayed) < 0.05, max(strayed)
+    corrected = len(np.load(out / "corrections" / "episode.npy"))
+    assert 0 < corrected < 2 * (110 + 13), corrected
 
 
 def test_forward_gives_the_recorded_chunks(folder):
@@ -110,6 +131,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder)
         test_training_runs_and_writes_a_policy(sys.argv[1], out)
+        test_training_goes_on_from_a_policy(sys.argv[1], out / "further")
         test_frames_are_chunks_that_end_with_their_episode(out)
         test_forward_gives_the_recorded_chunks(SHIPPED)
         test_forward_gives_the_recorded_chunks(ASSETS / "blocks")

@@ -2,6 +2,12 @@
 
     python3 tools/train_demo/train.py --generator build/bin/demo_data --out out/pick_block
 
+From a trained policy on, with its tokenizer and statistics, on data that shows how to put right
+what it does wrong (the expert takes over from it somewhere in each of the corrections):
+
+    python3 tools/train_demo/train.py --generator build/bin/demo_data --task blocks --no-auxiliary \
+      --begin assets/blocks --corrections 3000 --rate 4e-4 --seeds 1 --out out/blocks
+
 Several GPUs: one call each, with its own --device, --first-seed and --out, and the --data that one
 call of demo_data wrote. SIGTERM ends a training early; what it has by then is written.
 
@@ -39,10 +45,13 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--generator", type=pathlib.Path, help="demo_data; runs first")
-    source.add_argument("--data", type=pathlib.Path, help="folder that demo_data wrote")
+    source.add_argument("--data", type=pathlib.Path, nargs="+", help="folders demo_data wrote")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
+    parser.add_argument("--begin", type=pathlib.Path, help="folder of a policy; absent: at random")
     parser.add_argument("--episodes", type=int, default=10000)
+    parser.add_argument("--corrections", type=int, default=0, help="episodes that --begin begins")
+    parser.add_argument("--every", type=int, default=1, help="of how many frames one is used")
     parser.add_argument("--seconds", type=float, default=120, help="of each training")
     parser.add_argument("--deadline", type=float, default=math.inf,
                         help="seconds from the start by which the last training ends")
@@ -56,7 +65,28 @@ def arguments():
     parser.add_argument("--no-auxiliary", action="store_true", help="no position head in training")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--device", default="cuda:0", help="cuda:N or cpu")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.corrections and not (args.begin and args.generator):
+        parser.error("--corrections needs --begin and --generator")
+    return args
+
+
+class Generation:
+    """Calls of demo_data at work; args.data becomes what they write."""
+
+    def __init__(self, args):
+        sets = {"data": ["--episodes", str(args.episodes)]}
+        if args.corrections:
+            sets["corrections"] = ["--episodes", str(args.corrections), "--policy", str(args.begin)]
+        args.data = [args.out / name for name in sets]
+        base = [str(args.generator), "--task", args.task]
+        self.calls = [subprocess.Popen([*base, *options, "--out", str(folder)])
+                      for options, folder in zip(sets.values(), args.data)]
+
+    def wait(self):
+        for call in self.calls:
+            if call.wait():
+                raise SystemExit("train.py: demo_data failed")
 
 
 def tokenised(frames, tokenizer):
@@ -97,7 +127,9 @@ def rendered(frames, dims, device):
 class Trainer:
     def __init__(self, dims, args, seed):
         self.dims, self.args, device = dims, args, args.device
-        self.tensors = {k: v.requires_grad_() for k, v in pi05.initial(dims, seed, device).items()}
+        stored = args.begin and pi05.stored(args.begin, device)
+        tensors = stored or pi05.initial(dims, seed, device)
+        self.tensors = {k: v.requires_grad_() for k, v in tensors.items()}
         self.head = None
         if not args.no_auxiliary:
             generator = torch.Generator().manual_seed(seed)
@@ -118,9 +150,20 @@ class Trainer:
         self.stopped = False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped", True))
 
-    def draws(self, data):
+    def compile(self):
+        """Compiles the loss on a batch of nothing, while the data is being made."""
+        dims, n, device = self.dims, self.args.batch, self.args.device
+        batch = (torch.zeros(n, 2, dims.image, dims.image, 3, dtype=torch.uint8, device=device),
+                 torch.zeros(n, dims.capacity, dtype=torch.int64, device=device),
+                 torch.ones(n, dtype=torch.int64, device=device),
+                 torch.zeros(n, dims.horizon, dims.action_dim, device=device),
+                 torch.zeros(n, 6, device=device), self.head)
+        self.gradients(batch, *self.draws(n)[1:])
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def draws(self, count):
         args, dims, device = self.args, self.dims, self.args.device
-        rows = torch.randint(len(data.ids), (args.batch,), device=device, generator=self.generator)
+        rows = torch.randint(count, (args.batch,), device=device, generator=self.generator)
         pairs = args.batch * args.pairs
         shape = pairs, dims.horizon, dims.action_dim
         noise = torch.randn(shape, device=device, generator=self.generator)
@@ -133,18 +176,21 @@ class Trainer:
         rate = self.args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        rows, noise, times = self.draws(data)
-        kind = self.args.device.split(":")[0]
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu"):
-            loss, flow, auxiliary = self.loss(
-                self.tensors, self.dims, data.batch(rows, self.head), noise, times)
-        loss.backward()
+        rows, noise, times = self.draws(len(data.ids))
+        flow, auxiliary = self.gradients(data.batch(rows, self.head), noise, times)
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         keep = min(0.9993, 1 - 1 / (self.iteration / 3 + 2))
         self.follow(1 - keep)
         self.iteration += 1
+        return flow, auxiliary
+
+    def gradients(self, batch, noise, times):
+        kind = self.args.device.split(":")[0]
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != "cpu"):
+            loss, flow, auxiliary = self.loss(self.tensors, self.dims, batch, noise, times)
+        loss.backward()
         return flow, auxiliary
 
     @torch.no_grad()
@@ -186,37 +232,56 @@ def write_policy(folder, trainer, frames, tokenizer_path):
     (folder / "tendon.json").write_text(json.dumps(contract, indent=1) + "\n")
 
 
+def write_record(folder, trainer, args, record):
+    plain = str, int, float, bool, type(None)
+    settings = {k: v if isinstance(v, plain) else str(v) for k, v in vars(args).items()}
+    record = dict(iterations=trainer.iteration, settings=settings, **record)
+    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def dims_with(tokenizer_path):
+    return pi05.Dims(vocab=len(Tokenizer(tokenizer_path, pi05.Dims().capacity)))
+
+
+def begun(args, tokenizer_path):
+    """A trainer that goes on from a policy, its loss compiled, and the policy's statistics."""
+    shutil.copy(args.begin / "tokenizer.model", tokenizer_path)
+    trainer = Trainer(dims_with(tokenizer_path), args, args.first_seed)
+    if not args.no_compile:
+        trainer.compile()
+        say("compiled")
+    return trainer, json.loads((args.begin / "norm_stats.json").read_text())["norm_stats"]
+
+
 def main():
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.device != "cpu":
         torch.cuda.set_device(args.device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    if args.generator:
-        args.data = args.out / "data"
-        subprocess.run([str(args.generator), "--task", args.task, "--out", str(args.data),
-                        "--episodes", str(args.episodes)], check=True)
-    dims = pi05.Dims()
-    frames = Frames(args.data, dims.horizon)
-    say(len(frames), "frames")
+    generation = Generation(args) if args.generator else None
     tokenizer_path = args.out / "tokenizer.model"
-    train_tokenizer(tokenizer_path, frames.prompts, dims.real_dims, args.tokenizer_lines)
+    first, statistics = begun(args, tokenizer_path) if args.begin else (None, None)
+    if generation:
+        generation.wait()
+    frames = Frames(args.data, pi05.Dims().horizon, statistics, args.every)
+    say(len(frames), "frames")
+    if not args.begin:
+        real = pi05.Dims().real_dims
+        train_tokenizer(tokenizer_path, frames.prompts, real, args.tokenizer_lines)
+    dims = dims_with(tokenizer_path)
     tokenizer = Tokenizer(tokenizer_path, dims.capacity)
-    dims = pi05.Dims(vocab=len(tokenizer))
     data = Dataset(frames, tokenizer, dims, args.device)
     say("drawn and tokenised;", int(data.count.max()), "tokens at most")
     for seed in range(args.first_seed, args.first_seed + args.seeds):
-        if not args.no_compile:
+        if not args.no_compile and not first:
             torch._dynamo.reset()
-        trainer = Trainer(dims, args, seed)
+        trainer, first = first or Trainer(dims, args, seed), None
         history = trainer.run(data)
         folder = args.out / f"seed_{seed}"
         write_policy(folder, trainer, frames, tokenizer_path)
         golden.write(folder, dims, frames, tokenizer)
-        settings = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items()}
-        record = dict(seed=seed, iterations=trainer.iteration, frames=len(frames),
-                      settings=settings, history=history)
-        (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_record(folder, trainer, args, dict(seed=seed, frames=len(frames), history=history))
         say("seed", seed, "done after", trainer.iteration, "iterations:", folder)
 
 
