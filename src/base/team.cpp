@@ -29,9 +29,13 @@ bool after(std::uint32_t a, std::uint32_t b) noexcept {
 
 Team::Team(int count) : count_(count), claims_(new Claim[static_cast<std::size_t>(count)]) {
   for (int i = 0; i < count; ++i) claims_[static_cast<std::size_t>(i)].last.store(0);
+}
+
+void Team::start() {
+  if (!threads_.empty()) return;
   try {
-    threads_.reserve(static_cast<std::size_t>(count - 1));
-    for (int i = 1; i < count; ++i) threads_.emplace_back([this, i] { work(i); });
+    threads_.reserve(static_cast<std::size_t>(count_ - 1));
+    for (int i = 1; i < count_; ++i) threads_.emplace_back([this, i] { work(i); });
   } catch (...) {
     end();
     throw;

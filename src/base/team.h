@@ -15,12 +15,16 @@ namespace tendon {
 // part. Who waits spins for some microseconds and then sleeps.
 class Team {
  public:
-  explicit Team(int count);  // at least 1; throws std::system_error where no thread can be had
+  explicit Team(int count);  // at least 1
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   ~Team();
 
   int count() const { return count_; }
+
+  // Starts the threads, once; until then the caller of run() does every part. Throws
+  // std::system_error where no thread can be had.
+  void start();
 
   // f(stage, part), once for each part in [0, count()) of each stage in [0, stages); a stage begins
   // when all parts of the one before have ended, and what they wrote is seen then. One caller at a

@@ -14,10 +14,12 @@ using Counts = std::vector<int>;
 TEST(TeamTest, EveryPartOfEveryStageIsDoneOnce) {
   for (int count : {1, 2, 3, 7}) {
     Team team(count);
+    if (count != 3) team.start();
     const auto parts = static_cast<std::size_t>(count);
     Counts done(parts * 3);
     for (int i = 0; i < 300; ++i) {
       if (i % 3 == 0) team.rouse();
+      if (i == 100) team.start();  // until then the caller did all, or there is nothing to start
       team.run(3, [&](int stage, int part) {
         ++done[static_cast<std::size_t>(stage) * parts + static_cast<std::size_t>(part)];
       });
@@ -30,6 +32,7 @@ TEST(TeamTest, EveryPartOfEveryStageIsDoneOnce) {
 TEST(TeamTest, AStageSeesAllThatTheOneBeforeWrote) {
   constexpr int kCount = 4, kRounds = 2000;
   Team team(kCount);
+  team.start();
   std::vector<std::int64_t> now(kCount, 1), next(kCount);
   team.run(2 * kRounds, [&](int stage, int part) {
     const auto i = static_cast<std::size_t>(part);
@@ -54,6 +57,7 @@ TEST(TeamTest, TeamsOfManyCallersRunBesideEachOther) {
   for (int& sum : sums) {
     callers.emplace_back([&sum] {
       Team team(3);
+      team.start();
       std::atomic<int> mine{0};
       for (int i = 0; i < kRuns; ++i) {
         team.run(2, [&](int, int part) { mine += part; });
@@ -73,6 +77,7 @@ double processor_seconds() {
 
 TEST(TeamTest, ThreadsThatWaitSleep) {
   Team team(4);
+  team.start();
   team.run(1, [](int, int) {});
   const double before = processor_seconds();
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // between runs,
@@ -85,6 +90,7 @@ TEST(TeamTest, ThreadsThatWaitSleep) {
 // One thread stays away, in the middle of a part: the others do all that was not begun.
 TEST(TeamTest, AThreadThatIsAwayHoldsUpOnlyItsPart) {
   Team team(3);
+  team.start();
   std::atomic<bool> first{true};
   std::atomic<int> others{0};
   team.run(1, [&](int, int) {

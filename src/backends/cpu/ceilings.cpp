@@ -53,6 +53,7 @@ double measure_stream(int threads) {
   const auto count = static_cast<std::int64_t>(memory.bytes() / 8);
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads));
   Team team(threads);
+  team.start();
   double best = 0;
   for (int repetition = 0; repetition < 6; ++repetition) {
     const Clock::time_point start = Clock::now();

@@ -87,7 +87,9 @@ class CpuExecutable : public Executable {
       arena_bytes_ = std::max(arena_bytes_, arena.bytes);
       traces_.push_back({std::move(lowered), {.arena = std::move(arena)}, {}, {}});
     }
-    plan_traces();  // learns which weights are wanted,
+    plan_traces();  // learns which weights are wanted and who works,
+    const auto shared = [](const PlannedTrace& t) { return !t.alone; };
+    if (std::any_of(traces_.begin(), traces_.end(), shared)) team_.start();
     weights_.pack(options.progress);
     plan_traces();  // how much scratch the packed ones want,
     allocate();
