@@ -22,6 +22,14 @@ sim::RolloutResult run(const char* dtype, sim::RolloutOptions options) {
   return sim::rollout(infer, options);
 }
 
+sim::RolloutOptions in_the_dark(sim::Task task, int episodes) {
+  sim::RolloutOptions options;
+  options.task = task;
+  options.episodes = episodes;
+  options.blanked = {true, true};
+  return options;
+}
+
 TEST(PickBlock, LiftsTheBlockThatThePromptNames) {
   for (const char* dtype : {"f32", "bf16"}) {
     const sim::RolloutResult result = run(dtype, {.episodes = 5});
@@ -38,7 +46,7 @@ TEST(PickBlock, FollowsThePromptAndNotTheScene) {
 }
 
 TEST(PickBlock, LiftsNothingWithBlackPictures) {
-  const sim::RolloutResult result = run("f32", {.episodes = 2, .blanked = {true, true}});
+  const sim::RolloutResult result = run("f32", in_the_dark(sim::Task::pick_block, 2));
   EXPECT_EQ(result.successes() + result.others(), 0);
 }
 
@@ -54,9 +62,18 @@ TEST(Blocks, DoesWhatThePromptSays) {
   }
 }
 
-TEST(Blocks, DoesNothingWithBlackPictures) {
+TEST(Blocks, DoesItToAnotherBlockThatThePromptNames) {
+  const std::vector<std::string> prompts = {"pick up the {other} block",
+                                            "push the {other} block away",
+                                            "put the {other} block on the {base} block"};
   const sim::RolloutResult result =
-      run("bf16", {.task = sim::Task::blocks, .episodes = 3, .blanked = {true, true}});
+      run("f32", {.task = sim::Task::blocks, .episodes = 6, .prompts = prompts});
+  EXPECT_EQ(result.successes(), 6);
+  EXPECT_EQ(result.originals(), 0);
+}
+
+TEST(Blocks, DoesNothingWithBlackPictures) {
+  const sim::RolloutResult result = run("bf16", in_the_dark(sim::Task::blocks, 3));
   EXPECT_EQ(result.successes() + result.others(), 0);
 }
 
