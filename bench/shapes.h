@@ -74,6 +74,7 @@ inline constexpr Linear kLinear[] = {
     {"prime", 1, 13, 17, 19, kBias, Act::gelu_erf},
     {"odd_inputs", 1, 33, 63, 64},
     {"long_sum", 1, 5, 4099, 7, kBias},
+    {"uneven_sum", 1, 37, 2072, 70, kBias | kResidual},
     {"wide", 1, 3, 12, 1025, kBias | kResidual},
     {"many_rows", 3, 67, 40, 24, kBias | kGate, Act::gelu_tanh},
     {"gate_for_each_row", 2, 9, 32, 48, kGateRows | kBias | kResidual, Act::silu},

@@ -76,21 +76,27 @@ TENDON_INLINE Factors weigh(float* scores, std::int64_t keys, float* peak, float
   return factors;
 }
 
+// Scores of a panel, biased and limited, to weights; what its lanes summed before follows.
+void weigh_panel(const AttentionTile& t, std::int64_t panel) {
+  const std::int64_t area = t.head_width * kColumns, lane = panel * kColumns;
+  if (t.key_bias || t.lane_bias) bias_scores(t, panel);
+  if (t.limit) limit_scores(t, panel);
+  const Factors factors = weigh(t.scores, t.keys, t.peak + lane, t.total + lane);
+  float* sum_panel = t.sum + panel * area;
+  for (std::int64_t d = 0; d < area; d += kColumns) {
+    for (int j = 0; j < kVectors; ++j) {
+      store(sum_panel + d + j * W, load(sum_panel + d + j * W) * factors.v[j]);
+    }
+  }
+}
+
 void attend(const AttentionTile& t) {
   const std::int64_t area = t.head_width * kColumns;
   for (std::int64_t panel = 0; panel * kColumns < t.lanes; ++panel) {
     multiply_column(t.k, t.k_row, RowMajor{t.k_row},
                     {t.q + panel * area, t.scores, kColumns, t.head_width, true}, t.keys);
-    if (t.key_bias || t.lane_bias) bias_scores(t, panel);
-    if (t.limit) limit_scores(t, panel);
-    const std::int64_t lane = panel * kColumns;
-    const Factors factors = weigh(t.scores, t.keys, t.peak + lane, t.total + lane);
+    weigh_panel(t, panel);
     float* sum_panel = t.sum + panel * area;
-    for (std::int64_t d = 0; d < area; d += kColumns) {
-      for (int j = 0; j < kVectors; ++j) {
-        store(sum_panel + d + j * W, load(sum_panel + d + j * W) * factors.v[j]);
-      }
-    }
     multiply_column(t.v, 1, Grouped{t.v_row}, {t.scores, sum_panel, kColumns, t.keys, false},
                     t.head_width);
   }
@@ -114,6 +120,19 @@ void merge_parts(const AttentionPart* parts, std::int64_t count, std::int64_t he
       }
     }
     store(parts[0].total + j, total);
+  }
+}
+
+// bf16 of row 2i in the lower half of a lane, of row 2i + 1 in the upper.
+void to_pairs(const float* rows, std::int64_t count, std::int64_t total, std::byte* out) {
+  for (std::int64_t r = 0; r < total; r += 2) {
+    for (int j = 0; j < kColumns; j += W, out += W * 4) {
+      const F low = r < count ? load(rows + r * kColumns + j) : F{};
+      const F high = r + 1 < count ? load(rows + (r + 1) * kColumns + j) : F{};
+      const U pair = __builtin_convertvector(to_bf16(low), U) |
+                     __builtin_convertvector(to_bf16(high), U) << 16;
+      *reinterpret_cast<LooseU*>(out) = pair;
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // Tiles of queries against tiles of keys with a running softmax. The query heads that share a key
 // head are rows of one problem, so that each widened tile of keys and values serves all of them.
 #include "backends/cpu/planner.h"
+#include "backends/cpu/tile_attend.h"
 
 namespace tendon::cpu {
 namespace {
@@ -9,6 +10,8 @@ constexpr std::int64_t kKeys = 64;  // a tile: 64 KB each of keys and values at 
 // Queries at once: enough that widening a tile is under 3% of the work on it (96), more where they
 // are narrow, so that a task is no handful of microseconds.
 constexpr std::int64_t kLaneFloats = 96 * 256, kMostLanes = 512;
+// In tile registers products are cheap beside turning the values of a tile.
+constexpr std::int64_t kTileLaneFloats = 384 * 256;
 
 struct Piece {
   View k, v, bias;
@@ -26,13 +29,12 @@ constexpr int kMostKeyParts = 16;
 
 // State of a panel's lanes, and one thread's memory.
 struct Work {
+  int thread;
   float *q, *k, *v, *scores, *rows;
   const float** bias;
   std::int32_t* limit;
   AttentionPart state;
 };
-
-std::int64_t tiles_of(std::int64_t keys) { return (keys + kKeys - 1) / kKeys; }
 
 struct Task {
   std::int64_t b, head, first, rows;  // rows [first, first + rows) of the G * S of a key head
@@ -48,6 +50,7 @@ class Attention : public Step {
 
  private:
   void make_work(Planner& planner);
+  std::int64_t most_lanes() const;  // of a task
   bool share_rows();
   void split_work(std::int64_t heads);
   void run_tasks(const Worker& worker) noexcept;
@@ -58,7 +61,9 @@ class Attention : public Step {
                     const Work& w) const noexcept;
   void merge(std::int64_t group, std::int64_t panel, const Work& w) const noexcept;
   void load_queries(const Task& task, const Work& w) const noexcept;
+  const std::byte* row_of(const View& v, const Task& task, std::int64_t key) const;
   void widen(const View& from, const Task& task, Range keys, float* to) const noexcept;
+  void load_keys(const Task& task, const Piece& p, Range keys, const Work& w) const noexcept;
   bool limit(const Task& task, Range keys, const Work& w) const noexcept;
   void store_panel(const Task& task, std::int64_t panel, const AttentionPart& state,
                    const Work& w) const noexcept;
@@ -72,6 +77,8 @@ class Attention : public Step {
     return (t.b * q_.shape()[1] + query_of(row)) * q_.shape()[2] + head_of(t, row);
   }
 
+  std::int64_t tiles_of(std::int64_t keys) const { return (keys + keys_ - 1) / keys_; }
+
   bool together(const View& v) const { return v.dense() && group_ == v.shape()[2]; }
 
   View q_, score_bias_, out_;
@@ -81,6 +88,10 @@ class Attention : public Step {
   float scale_;
   const Kernels* kernels_;
   std::int64_t group_, width_, pitch_, lanes_;
+  std::int64_t keys_ = kKeys;  // of a tile
+  std::int64_t sum_rows_;      // of a panel's sums: the head width, or more in tile registers
+  bool in_tiles_;
+  TileAttend tiles_;
   bool q_together_, out_together_;  // neighbouring lanes are neighbouring rows
   std::int64_t row_parts_ = 1;      // of the queries of a key head
   int key_parts_ = 1;
@@ -106,7 +117,9 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
                   planner.view(op.keys[i].bias), planner.integers(op.keys[i].length)};
     keys += static_cast<double>(pieces_[i].k.shape()[1]);
   }
-  width_ = q_.width();
+  width_ = sum_rows_ = q_.width();
+  in_tiles_ = TileAttend::suits(planner, op);
+  if (in_tiles_) keys_ = TileAttend::kKeys;
   pitch_ = (width_ + 15) / 16 * 16 + 16;  // rows of a tile in different sets of L1
   if (width_ == 16) pitch_ = 16;          // a line each: they are
   const std::int64_t key_heads = pieces_[0].k.shape()[2];
@@ -119,8 +132,13 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   const std::int64_t tasks = q_.shape()[0] * key_heads * row_parts_ * key_parts_;
   for (std::int64_t i = 0; i < (key_parts_ > 1 ? tasks : 0); ++i) {
     states_.push_back({planner.scratch_of<float>(lanes_), planner.scratch_of<float>(lanes_),
-                       planner.scratch_of<float>(width_ * lanes_)});
+                       planner.scratch_of<float>(sum_rows_ * lanes_)});
   }
+}
+
+std::int64_t Attention::most_lanes() const {
+  const std::int64_t floats = in_tiles_ ? kTileLaneFloats : kLaneFloats;
+  return std::clamp<std::int64_t>(floats / width_, 96, kMostLanes);
 }
 
 // Rows [B, S] in shares of threads, each cut into tasks of one sample and key head.
@@ -128,7 +146,7 @@ bool Attention::share_rows() {
   if (threads_ == 1) return false;
   const std::int64_t samples = q_.shape()[0], queries = q_.shape()[1];
   const std::int64_t columns = kernels_->panel_columns;
-  const std::int64_t most = std::clamp<std::int64_t>(kLaneFloats / width_, 96, kMostLanes);
+  const std::int64_t most = most_lanes();
   std::vector<std::vector<Task>> shares(static_cast<std::size_t>(threads_));
   std::int64_t lanes = 0;
   for (int i = 0; i < threads_; ++i) {
@@ -178,7 +196,7 @@ void Attention::touch(int thread, Footprint& f) const {
 void Attention::split_work(std::int64_t heads) {
   const std::int64_t columns = kernels_->panel_columns;
   const std::int64_t panels = (group_ * q_.shape()[1] + columns - 1) / columns;
-  const std::int64_t most = std::clamp<std::int64_t>(kLaneFloats / width_, 96, kMostLanes);
+  const std::int64_t most = most_lanes();
   row_parts_ = std::max<std::int64_t>(1, (panels * columns + most - 1) / most);
   while (heads * row_parts_ < threads_ && panels / (row_parts_ + 1) * columns >= 64) ++row_parts_;
   lanes_ = (panels + row_parts_ - 1) / row_parts_ * columns;
@@ -194,18 +212,23 @@ void Attention::split_work(std::int64_t heads) {
 
 void Attention::make_work(Planner& planner) {
   const std::int64_t columns = kernels_->panel_columns;
-  const auto q = planner.own_of<float>(width_ * lanes_);
-  const auto k = planner.own_of<float>(kKeys * pitch_);
-  const auto v = planner.own_of<float>(kKeys * pitch_);
-  const auto scores = planner.own_of<float>(kKeys * columns);
+  if (in_tiles_) {
+    tiles_ = TileAttend(planner, width_, lanes_);
+    sum_rows_ = tiles_.deep();
+  }
+  const auto q = planner.own_of<float>(in_tiles_ ? 0 : width_ * lanes_);
+  const auto k = planner.own_of<float>(in_tiles_ ? 0 : keys_ * pitch_);
+  const auto v = planner.own_of<float>(keys_ * pitch_);
+  const auto scores = planner.own_of<float>(keys_ * columns);
   const auto rows = planner.own_of<float>(columns * pitch_);
   const auto bias = planner.own_of<const float*>(lanes_);
   const auto limit = planner.own_of<std::int32_t>(lanes_);
   const auto peak = planner.own_of<float>(lanes_);
   const auto total = planner.own_of<float>(lanes_);
-  const auto sum = planner.own_of<float>(width_ * lanes_);
+  const auto sum = planner.own_of<float>(sum_rows_ * lanes_);
   for (int t = 0; t < threads_; ++t) {
-    work_.push_back({q.of(t),
+    work_.push_back({t,
+                     q.of(t),
                      k.of(t),
                      v.of(t),
                      scores.of(t),
@@ -228,17 +251,35 @@ void Attention::load_queries(const Task& t, const Work& w) const noexcept {
       }
     }
     std::fill_n(w.rows + count * pitch_, (columns - count) * pitch_, 0.0f);
+    if (in_tiles_) {
+      tiles_.load_queries(w.thread, panel / columns, w.rows, pitch_);
+      continue;
+    }
     kernels_->to_lanes(w.rows, pitch_, width_, w.q + panel * width_);
     kernels_->scale(w.q + panel * width_, scale_, columns * width_);
   }
 }
 
+const std::byte* Attention::row_of(const View& v, const Task& t, std::int64_t key) const {
+  const std::int64_t at = t.b * v.stride(0) + t.head * v.stride(2) + key * v.stride(1);
+  return v.data() + at * static_cast<std::int64_t>(size_of(v.dtype()));
+}
+
 void Attention::widen(const View& from, const Task& t, Range keys, float* to) const noexcept {
   const auto element = static_cast<std::int64_t>(size_of(from.dtype()));
-  const std::int64_t at =
-      t.b * from.stride(0) + t.head * from.stride(2) + keys.begin * from.stride(1);
-  kernels_->load_rows({from.dtype(), from.data() + at * element, from.stride(1) * element,
+  kernels_->load_rows({from.dtype(), row_of(from, t, keys.begin), from.stride(1) * element,
                        keys.end - keys.begin, width_, pitch_, to});
+}
+
+void Attention::load_keys(const Task& t, const Piece& p, Range keys, const Work& w) const noexcept {
+  widen(p.v, t, keys, w.v);
+  if (in_tiles_) {
+    const std::int64_t k_row = p.k.stride(1) * 2;  // bf16
+    tiles_.load_keys(w.thread,
+                     {row_of(p.k, t, keys.begin), k_row, w.v, pitch_, keys.end - keys.begin});
+  } else {
+    widen(p.k, t, keys, w.k);
+  }
 }
 
 // Fills limit with what each lane sees of the keys of a tile; false where no lane sees any.
@@ -260,16 +301,15 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
   const std::int64_t count = p.keys(t.b);
   const bool biased = piece == 0 && score_bias_;
   const Range tiles = part(tiles_of(count), t.key_part, key_parts_);
-  for (std::int64_t key = tiles.begin * kKeys; key < std::min(count, tiles.end * kKeys);
-       key += kKeys) {
-    const Range keys{key, std::min(count, key + kKeys)};
+  for (std::int64_t key = tiles.begin * keys_; key < std::min(count, tiles.end * keys_);
+       key += keys_) {
+    const Range keys{key, std::min(count, key + keys_)};
     tile.limit = nullptr;
     if (piece == last_ && !visible_.empty()) {
       if (!limit(t, keys, w)) continue;
       tile.limit = w.limit;
     }
-    widen(p.k, t, keys, w.k);
-    widen(p.v, t, keys, w.v);
+    load_keys(t, p, keys, w);
     tile.keys = keys.end - key;
     tile.key_bias = p.bias ? reinterpret_cast<const float*>(p.bias.at(t.b, key)) : nullptr;
     tile.lane_bias = biased ? w.bias : nullptr;
@@ -278,14 +318,18 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
       const std::int64_t at = head_of(t, row) * score_bias_.shape()[1] + query_of(row);
       w.bias[lane] = reinterpret_cast<const float*>(score_bias_.at(at, key));
     }
-    kernels_->attend(tile);
+    if (in_tiles_) {
+      tiles_.attend(w.thread, tile, scale_);
+    } else {
+      kernels_->attend(tile);
+    }
   }
 }
 
 void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPart& state,
                             const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
-  float* sum = state.sum + panel * width_;
+  float* sum = state.sum + panel * sum_rows_;
   float share[kMostColumns];
   for (std::int64_t i = 0; i < columns; ++i) {
     // A lane that saw a key has a weight of 1 among the others.
@@ -308,7 +352,7 @@ void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPa
 
 void Attention::attend(const Task& t, const Work& w, const AttentionPart& state) const noexcept {
   load_queries(t, w);
-  std::fill_n(state.sum, width_ * lanes_, 0.0f);
+  std::fill_n(state.sum, sum_rows_ * lanes_, 0.0f);
   std::fill_n(state.peak, lanes_, -__builtin_inff());
   std::fill_n(state.total, lanes_, 0.0f);
   const std::int64_t columns = kernels_->panel_columns;
@@ -317,7 +361,7 @@ void Attention::attend(const Task& t, const Work& w, const AttentionPart& state)
   tile.k = w.k;
   tile.v = w.v;
   tile.k_row = tile.v_row = pitch_;
-  tile.head_width = width_;
+  tile.head_width = sum_rows_;
   tile.lanes = (t.rows + columns - 1) / columns * columns;
   tile.scores = w.scores;
   tile.peak = state.peak;
@@ -330,9 +374,9 @@ void Attention::merge(std::int64_t group, std::int64_t panel, const Work& w) con
   AttentionPart parts[kMostKeyParts];
   for (int i = 0; i < key_parts_; ++i) {
     const AttentionPart& s = states_[static_cast<std::size_t>(group * key_parts_ + i)];
-    parts[i] = {s.peak + panel, s.total + panel, s.sum + panel * width_};
+    parts[i] = {s.peak + panel, s.total + panel, s.sum + panel * sum_rows_};
   }
-  kernels_->merge_parts(parts, key_parts_, width_);
+  kernels_->merge_parts(parts, key_parts_, sum_rows_);
   store_panel(task(group, 0), panel, states_[static_cast<std::size_t>(group * key_parts_)], w);
 }
 

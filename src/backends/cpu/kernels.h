@@ -116,6 +116,10 @@ struct Kernels {
                      std::byte* panel);
   void (*multiply_tile)(const ProductTile& tile);
   void (*attend)(const AttentionTile& tile);
+  // Of attend(), what is between its products: scores of a panel to weights.
+  void (*weigh_panel)(const AttentionTile& tile, std::int64_t panel);
+  // Rows [count, panel_columns] of fp32 as PanelType::bf16 of K = total, zeros past count.
+  void (*to_pairs)(const float* rows, std::int64_t count, std::int64_t total, std::byte* out);
   // The state after the keys of all `count` parts, into parts[0].
   void (*merge_parts)(const AttentionPart* parts, std::int64_t count, std::int64_t head_width);
   // panel_columns rows, `pitch` apart, to [width][panel_columns] and back. Rows are read and

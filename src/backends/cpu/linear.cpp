@@ -2,7 +2,6 @@
 #include "backends/cpu/linear.h"
 
 #include "backends/cpu/tile_product.h"
-#include "backends/cpu/tiles.h"
 
 namespace tendon::cpu {
 namespace {
@@ -68,7 +67,7 @@ bool library_suits(const Planner& planner, const View& x, const Weight& weight) 
   const Machine& machine = planner.machine();
   const bool narrow = weight.format == Format::bf16;
   if (narrow && machine.tiles && machine.products == CpuProducts::automatic &&
-      x.width() % kTileDepth == 0) {
+      tiles_suit_run(x.width())) {
     return false;  // ours are 1.1 to 2 times as fast: docs/performance.md
   }
   if (machine.products == CpuProducts::own || !x.dense() || x.rows() == 0) return false;

@@ -21,6 +21,8 @@ constexpr Kernels kTable{
     .pack_panel = pack_panel,
     .multiply_tile = multiply_tile,
     .attend = attend,
+    .weigh_panel = weigh_panel,
+    .to_pairs = to_pairs,
     .merge_parts = merge_parts,
     .to_lanes = to_lanes,
     .from_lanes = from_lanes,

@@ -12,6 +12,8 @@ constexpr std::int64_t kSumFloats = 1 << 16;  // of a task: 256 KB, an eighth of
 // Of K between two visits of a sum: 32 columns are 128 KB then, 256 rows 1 MB, both stay in L2.
 constexpr std::int64_t kSliceDepth = 2048;
 constexpr std::int64_t kTasksOfThread = 4;
+// What is left of K after whole passes visits every sum once more: little beside 16 passes.
+constexpr std::int64_t kLeastRaggedRun = 512;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -24,7 +26,11 @@ std::int64_t even(std::int64_t count, std::int64_t most) {
 
 bool tiles_suit(const Planner& planner, WeightRef weight, std::int64_t run) {
   return planner.machine().tiles && planner.kernels().panel_columns == kTileColumns &&
-         planner.trace().program().weight(weight).format == Format::bf16 && run % kTileDepth == 0;
+         planner.trace().program().weight(weight).format == Format::bf16 && tiles_suit_run(run);
+}
+
+bool tiles_suit_run(std::int64_t run) {
+  return run % kTileDepth == 0 || (run % 2 == 0 && run >= kLeastRaggedRun);
 }
 
 struct TileProduct::Task {
@@ -60,24 +66,26 @@ void TileProduct::plan_tasks() {
 // for.
 void TileProduct::compute(const Task& t, const PackedMatrix& w, float* sums) const noexcept {
   const std::int64_t run = w.k / x_.taps, c_row = task_groups_ * kTileColumns;
-  const std::int64_t slice = ceil_div(even(run, kSliceDepth), kTileDepth) * kTileDepth;
+  const std::int64_t whole = run / kTileDepth * kTileDepth;
+  const std::int64_t slice = ceil_div(even(whole, kSliceDepth), kTileDepth) * kTileDepth;
   const std::int64_t blocks = ceil_div(t.rows, block_rows_);
   const std::byte* data = x_.data + t.segment * x_.segment_bytes + t.row * x_.row_bytes;
   Tiles tiles;
   for (std::int64_t tap = 0; tap < x_.taps; ++tap) {
-    for (std::int64_t from = 0; from < run; from += slice) {
-      const std::int64_t k = tap * run + from;
-      TileBlock b{.a_row = x_.row_bytes, .k = std::min(slice, run - from), .c_row = c_row};
+    for (std::int64_t from = 0, step = 0; from < run; from += step) {
+      const std::int64_t k = tap * run + from, depth = std::min(kTileDepth, run - from);
+      step = from < whole ? std::min(slice, whole - from) : depth;
+      TileBlock b{.a_row = x_.row_bytes, .k = step, .c_row = c_row};
       b.fresh = k == 0;
       for (std::int64_t group = 0; group < t.groups; ++group) {
         b.b = w.data + (t.group + group) * w.panel_bytes + k / 2 * kTileColumns * 4;
         const std::int64_t part = b.k * kTileColumns * 2;  // bytes of b
         b.next = group + 1 < t.groups ? b.b + w.panel_bytes : b.b + part - group * w.panel_bytes;
-        b.next_bytes = ceil_div(part, blocks * b.k / kTileDepth);
+        b.next_bytes = ceil_div(part, blocks * b.k / depth);
         for (std::int64_t row = 0; row < t.rows; row += block_rows_) {
           b.a = data + row * x_.row_bytes + tap * x_.tap_bytes + from * 2;
           b.c = sums + row * c_row + group * kTileColumns;
-          tiles.set_rows(std::min(block_rows_, t.rows - row));
+          tiles.set_shape(std::min(block_rows_, t.rows - row), depth);
           tiles.multiply(b);
           b.next += ceil_div(part, blocks);
         }

@@ -39,7 +39,8 @@ class TileProduct : public Step {
   Tasks tasks_;
 };
 
-// Whether such a product can take these weights and runs of K.
+// Whether such a product can take these weights and runs of K; runs alone.
 bool tiles_suit(const Planner& planner, WeightRef weight, std::int64_t run);
+bool tiles_suit_run(std::int64_t run);
 
 }  // namespace tendon::cpu

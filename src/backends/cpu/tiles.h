@@ -13,7 +13,7 @@ constexpr std::int64_t kTileRows = 32, kTileColumns = 32, kTileDepth = 32;
 struct TileBlock {
   const std::byte* a = nullptr;  // bf16 rows
   std::int64_t a_row = 0;        // bytes between them
-  std::int64_t k = 0;            // a multiple of kTileDepth
+  std::int64_t k = 0;            // a multiple of the depth
   const std::byte* b = nullptr;  // [k / 2][32][2], as PanelType::bf16
   float* c = nullptr;
   std::int64_t c_row = 0;  // elements between rows
@@ -32,12 +32,12 @@ class Tiles {
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
 
-  // Of the blocks that follow: 1 to kTileRows.
-  void set_rows(std::int64_t rows) noexcept;
+  // Of the blocks that follow: 1 to kTileRows, and what a pass takes of K, even, up to kTileDepth.
+  void set_shape(std::int64_t rows, std::int64_t depth = kTileDepth) noexcept;
   void multiply(const TileBlock& block) const noexcept;
 
  private:
-  std::int64_t rows_ = 0;
+  std::int64_t rows_ = 0, depth_ = 0;
 };
 
 // Whether the processor has such registers and the system lets this process use them, which the
