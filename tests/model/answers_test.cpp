@@ -1,7 +1,13 @@
-// The chunk's answer to one token and to one entry of the noise. No recording holds two calls that
-// differ in these alone (they differ in a camera, the state, the steps, the shift or pinned rows,
-// or in every input), so the definition answers: the reference backend, whose stages the recordings
-// judge one by one. An answer, not a chunk, is compared: what both calls share cancels out.
+// What the chunk answers to a change of one input. An answer, not a chunk, is compared: what both
+// calls share cancels out. Recorded are two calls that differ in
+//   a camera: LingBot-VLA (LingBotTrap.AnswersACameraAsRecorded);
+//   the state: pi0 (here), FastWAM, which takes calls without one (FastWamResponse);
+//   rows of the noise, of which the first velocity is recorded: FastWAM (FastWamResponse);
+//   the shift, each way to hold pinned rows: FastWAM (FastWamResponse).
+// No recording has two calls that differ in a token alone, in one entry of the noise, in a camera
+// of pi0.5 or pi0 or in LingBot-VLA's state. There the definition answers: the reference backend,
+// whose stages the recordings judge one by one.
+#include <algorithm>
 #include <cmath>
 
 #include "engine/backends.h"
@@ -61,6 +67,31 @@ class Answers : public ::testing::TestWithParam<Subject> {
   ModelOptions options = recorded.options();
 };
 
+TEST_P(Answers, OneCamera) {
+  ModelInput changed = recorded.call.input;
+  std::vector<float> picture = recorded.call.floats[0];
+  for (float& v : picture) v = -v;
+  changed.samples[0].cameras[0] = picture.data();
+  const Compared answer = compare(changed);
+  EXPECT_GT(answer.size, 1e-4);
+  EXPECT_LT(answer.difference, 1e-3);
+}
+
+TEST_P(Answers, OneEntryOfTheState) {
+  ModelInput changed = recorded.call.input;
+  std::vector<float> state(changed.samples[0].state.begin(), changed.samples[0].state.end());
+  ASSERT_FALSE(state.empty());
+  state[1] += 0.5f;
+  changed.samples[0].state = state;
+  const Compared answer = compare(changed);
+  if (GetParam().file == std::string("pi05_cases")) {
+    EXPECT_EQ(answer.size, 0);  // it stands in the prompt
+    return;
+  }
+  EXPECT_GT(answer.size, 1e-4);
+  EXPECT_LT(answer.difference, 1e-3);
+}
+
 TEST_P(Answers, OneToken) {
   ModelInput changed = recorded.call.input;
   std::vector<std::int32_t> tokens = recorded.call.tokens[0];
@@ -93,6 +124,24 @@ INSTANTIATE_TEST_SUITE_P(Models, Answers,
                            const std::string file = info.param.file;
                            return file.substr(0, file.rfind('_'));
                          });
+
+// Two recorded cases that differ in the state alone.
+TEST(Pi0Answers, TheStateAsRecorded) {
+  const RecordedCase base("pi0_cases", "e_steps4"), other("pi0_cases", "f_other_state");
+  ASSERT_EQ(base.call.input.steps, other.call.input.steps);
+  const auto minus = [](std::vector<float> a, std::span<const float> b) {
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+    return a;
+  };
+  const std::vector<float> recorded =
+      minus(other.expected("actions").values, base.expected("actions").values);
+  EXPECT_GT(*std::max_element(recorded.begin(), recorded.end()), 1e-2);
+  for (const char* device : {"reference", "cpu"}) {
+    Session session(base.family(), base.dims(), base.options(), base.weights(), {.device = device});
+    const std::vector<float> before = session.run(base.call), after = session.run(other.call);
+    EXPECT_LE(largest_difference(minus(after, before), recorded), 1e-5) << device;
+  }
+}
 
 }  // namespace
 }  // namespace tendon::testing

@@ -221,6 +221,7 @@ TEST(FastWamResponse, AnswersAsRecorded) {
   };
   for (const Answer& a :
        {Answer{"no_state", "chunk.n10.no_state", 0.1}, Answer{"shift3", "chunk.n10.shift3", 0.1},
+        Answer{"rtc_a", "rtc.a.chunk", 0.1}, Answer{"rtc_b", "rtc.b.chunk", 0.1},
         Answer{"rtc_c", "rtc.c.chunk", 0.1}}) {
     const std::vector<float> recorded_answer = minus(recorded.numbers(a.chunk), base);
     const RecordedCall call = recorded.call(a.name);
