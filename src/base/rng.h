@@ -21,7 +21,7 @@ constexpr std::uint64_t synthetic_bits(std::uint64_t h, std::uint64_t i) {
   return mix64(h + (i + 1) * kGoldenGamma);
 }
 
-// The same with the index as increment: the generator of FastWAM's published test vectors.
+// The same with the index as increment: the generator of some published test vectors.
 constexpr std::uint64_t vector_bits(std::uint64_t h, std::uint64_t i) {
   return mix64(h + i + kGoldenGamma);
 }

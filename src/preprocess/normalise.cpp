@@ -7,7 +7,7 @@ namespace tendon {
 
 namespace {
 
-constexpr double kAdded = 1e-6;       // openpi, LingBot
+constexpr double kAdded = 1e-6;       // openpi
 constexpr double kIfZero = 1e-8;      // LeRobot
 constexpr float kLeastRange = 1e-4f;  // affine: below it the scale is 1
 

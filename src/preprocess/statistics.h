@@ -31,7 +31,7 @@ struct NamedArray {
 };
 using ArrayReader = std::function<std::vector<NamedArray>(const std::filesystem::path&)>;
 
-// JSON in openpi's or LingBot's form {"norm_stats": {feature: {mean, std, q01, q99}}}, or FastWAM's
+// JSON in the form {"norm_stats": {feature: {mean, std, q01, q99}}} or
 // {"state": {"default": {"global_min", ..}}, "action": ..}. Throws Error for anything else, NaN
 // included.
 Statistics statistics_from_json(const nlohmann::json& json, std::string_view origin);
