@@ -1,6 +1,7 @@
 // The acceptance of a backend on a GPU machine: every op at every shape against the reference, then
 // whole models at their published sizes with generated weights. Text to stdout, JSON to a file.
-//   gpu_acceptance ops [PATTERN] [--small] [--seconds N] [--cache FILE] [--json FILE]
+//   gpu_acceptance ops [PATTERN] [--small] [--seconds N] [--skip CASES] [--captured] [--cache FILE]
+//   [--json FILE]
 //   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --persistent] [--compare]
 //   [--cache FILE] [--frame HEIGHTxWIDTH] [--host-resize] [--idle SECONDS] [--judge] [--json FILE]
 // A call begins with frames of bytes. --steps-only shrinks all but the denoising step; --dims JSON
@@ -51,7 +52,7 @@ struct Arguments {
   std::vector<std::string> words;
   std::string json_file, cache;
   support::WorkloadOptions workload;
-  int runs = 300, idle = 0, seconds = 0;
+  int runs = 300, idle = 0, seconds = 0, skip = 0;
   bool small = false;
   bool ops = false, captured = false, persistent = false, compare = false, judge = false;
 };
@@ -80,6 +81,8 @@ Arguments parse(int argc, char** argv) {
       a.workload.dims = json::parse(argv[++i]);
     } else if (word == "--seconds" && more) {
       a.seconds = std::max(0, std::atoi(argv[++i]));
+    } else if (word == "--skip" && more) {
+      a.skip = std::max(0, std::atoi(argv[++i]));
     } else if (word == "--small") {
       a.small = true;
     } else if (word == "--frame" && more) {
@@ -105,6 +108,13 @@ Arguments parse(int argc, char** argv) {
   return a;
 }
 
+std::unique_ptr<Backend> backend_of(const Arguments& a) {
+  return make_cuda({.steps = a.captured     ? StepMode::captured
+                             : a.persistent ? StepMode::persistent
+                                            : StepMode::automatic,
+                    .cache = a.cache});
+}
+
 // Those asked for; where the time is limited, in no order, so that what is left out is not one op.
 std::vector<support::OpCase> cases_of(const Arguments& a) {
   const std::string pattern = a.words.size() > 1 ? a.words[1] : "*";
@@ -113,11 +123,12 @@ std::vector<support::OpCase> cases_of(const Arguments& a) {
     return !glob_match(pattern, c.name) || (a.small && c.large());
   });
   if (a.seconds > 0) std::shuffle(some.begin(), some.end(), std::mt19937(1));
+  some.erase(some.begin(), some.begin() + std::min<std::ptrdiff_t>(a.skip, std::ssize(some)));
   return some;
 }
 
 int run_ops(const Arguments& a, json& report) {
-  const std::unique_ptr<Backend> backend = make_cuda({.cache = a.cache});
+  const std::unique_ptr<Backend> backend = backend_of(a);
   fmt::print("{}\n", backend->description());
   const std::vector<support::OpCase> cases = cases_of(a);
   const auto begin = Clock::now();
@@ -157,13 +168,6 @@ void print_ops(LoadedWorkload& loaded, const Model::StageTrace& stage, json& to)
                s[0] * 1e6, s[1] / s[0] * 1e-12, s[2] / s[0] * 1e-9);
     to[label] = {{"count", s[3]}, {"seconds", s[0]}, {"flops", s[1]}, {"bytes", s[2]}};
   }
-}
-
-std::unique_ptr<Backend> backend_of(const Arguments& a) {
-  return make_cuda({.steps = a.captured     ? StepMode::captured
-                             : a.persistent ? StepMode::persistent
-                                            : StepMode::automatic,
-                    .cache = a.cache});
 }
 
 // The chunk by the captured chain of kernels.

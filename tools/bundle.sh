@@ -22,6 +22,7 @@ ldd "$folder/bin/tendon" | awk '$3 ~ /^\// { print $3 }' | while read -r library
   [[ $(basename "$library") =~ $machine ]] || install -m 644 "$library" "$folder/lib/"
 done
 strip --strip-unneeded "$folder"/lib/*.so*
+cmake -D file="$folder/bin/tendon" -P cmake/bundle_rpath.cmake
 cp LICENSE "$folder/"
 
 # Every library that is not the machine's must come out of the folder.

@@ -223,6 +223,7 @@ MemoryReport CudaExecutable::memory() const {
   for (const DeviceMemory& b : buffers_) report.buffers += b.size();
   for (const DeviceMemory& a : own_arenas_) report.arena += a.size();
   if (pool_) report.arena += pool_->bytes();
+  report.arena += gemms_->bytes();
   return report;
 }
 

@@ -106,7 +106,8 @@ cublasStatus_t Gemm::launch(const GemmOperands& o, const cublasLtMatmulAlgo_t& a
   }
   return cublasLtMatmul(library_->handle_.get(), description_.get(), &one, o.weight, a_.get(), o.x,
                         b_.get(), &beta, added ? o.residual : o.out, c_.get(), o.out, d_.get(),
-                        &algorithm, library_->workspace(stream), GemmLibrary::kWorkspace, stream);
+                        &algorithm, library_->workspace(stream), library_->workspace_.size(),
+                        stream);
 }
 
 void* GemmLibrary::workspace(cudaStream_t stream) const {
@@ -190,6 +191,7 @@ void GemmLibrary::choose(Gemm& gemm, const void* weight) {
                               gemm.c_.get(), gemm.d_.get(), &gemm.algorithm_,
                               &result) == CUBLAS_STATUS_SUCCESS &&
       result.workspaceSize <= kWorkspace) {
+    wanted_ = std::max(wanted_, result.workspaceSize);
     return;
   }
   measure(gemm, weight);
@@ -294,6 +296,7 @@ void GemmLibrary::measure(Gemm& gemm, const void* weight) {
   if (s.epilogue != GemmShape::Epilogue::none) o.bias = at + pad(x) + pad(out) + pad(residual);
   fill_random(at + pad(x) + pad(out), pad(residual) + pad(bias), s.out, stream_.get());
   double best = 1e30;
+  std::size_t wanted = 0;
   bool found = false;
   for (const auto& candidate : candidates(gemm)) {
     if (candidate.state != CUBLAS_STATUS_SUCCESS) continue;
@@ -306,14 +309,20 @@ void GemmLibrary::measure(Gemm& gemm, const void* weight) {
     best = taken;
     found = true;
     gemm.algorithm_ = candidate.algo;
+    wanted = candidate.workspaceSize;
   }
   gemm.seconds_ = best;
+  wanted_ = std::max(wanted_, wanted);
   require(found, "cublasLt: no correct algorithm for product {}", s.str());
 }
 
 void GemmLibrary::save() {
   scratch_ = DeviceMemory();
   flush_ = DeviceMemory();
+  for (DeviceMemory* memory : {&workspace_, &side_workspace_}) {
+    *memory = DeviceMemory();
+    *memory = DeviceMemory(wanted_, "the products' workspace");
+  }
   if (cache_.empty() || measured_ == 0) return;
   std::string text = header() + "\n";
   for (const auto& [shape, algorithm] : known_) text += shape + " " + algorithm + "\n";

@@ -88,8 +88,10 @@ class GemmLibrary {
   // Whether the plain product of a shape, of operands in device memory, lies in `out`.
   bool holds(const GemmShape& shape, const void* x, const void* weight, const void* out);
 
-  // Writes the cache where anything new was measured, best effort; gives memory back.
+  // When all products are chosen, before any is captured: gives memory back, keeping the workspace
+  // that they want, and writes the cache where anything new was measured, best effort.
   void save();
+  std::size_t bytes() const { return workspace_.size() + side_workspace_.size(); }
   std::size_t measured() const { return measured_; }
 
  private:
@@ -111,7 +113,7 @@ class GemmLibrary {
   Event start_, stop_;
   std::map<std::string, std::unique_ptr<Gemm>> gemms_;
   std::map<std::string, std::string> known_;  // shape -> algorithm in hex, or another choice
-  std::size_t measured_ = 0;
+  std::size_t measured_ = 0, wanted_ = 256;   // bytes of workspace of those chosen
 };
 
 }  // namespace tendon::cuda
