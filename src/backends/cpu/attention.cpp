@@ -1,5 +1,6 @@
 // Tiles of queries against tiles of keys with a running softmax. The query heads that share a key
 // head are rows of one problem, so that each widened tile of keys and values serves all of them.
+#include "backends/cpu/attention_division.h"
 #include "backends/cpu/planner.h"
 #include "backends/cpu/tile_attend.h"
 
@@ -21,12 +22,6 @@ struct Piece {
 
 constexpr std::int64_t kMostColumns = 32;  // of a panel
 
-// Lanes of a task below which widening its keys would cost more than meeting threads does.
-constexpr std::int64_t kLeastLanes = 64;
-
-// Splitting the keys of a task further gains nothing: it is under 10 us of work, or many threads.
-constexpr int kMostKeyParts = 16;
-
 // State of a panel's lanes, and one thread's memory.
 struct Work {
   int thread;
@@ -36,23 +31,18 @@ struct Work {
   AttentionPart state;
 };
 
-struct Task {
-  std::int64_t b, head, first, rows;  // rows [first, first + rows) of the G * S of a key head
-  int key_part;                       // of key_parts_
-};
+using Task = AttentionTask;
 
 class Attention : public Step {
  public:
   Attention(Planner& planner, const ops::Attention& op);
-  int phases() const override { return key_parts_ > 1 ? 2 : 1; }
+  int phases() const override { return division_.key_parts > 1 ? 2 : 1; }
   const char* run(const Worker& worker) noexcept override;
   void touch(int thread, Footprint& f) const override;
 
  private:
   void make_work(Planner& planner);
-  std::int64_t most_lanes() const;  // of a task
-  bool share_rows();
-  void split_work(std::int64_t heads);
+  AttentionDivision division() const;
   void run_tasks(const Worker& worker) noexcept;
   Task task(std::int64_t group, int key_part) const;
   void attend(const Task& task, const Work& w, const AttentionPart& state) const noexcept;
@@ -87,17 +77,13 @@ class Attention : public Step {
   std::vector<std::int32_t> visible_;
   float scale_;
   const Kernels* kernels_;
-  std::int64_t group_, width_, pitch_, lanes_;
+  std::int64_t group_, width_, pitch_;
   std::int64_t keys_ = kKeys;  // of a tile
   std::int64_t sum_rows_;      // of a panel's sums: the head width, or more in tile registers
   bool in_tiles_;
   TileAttend tiles_;
   bool q_together_, out_together_;  // neighbouring lanes are neighbouring rows
-  std::int64_t row_parts_ = 1;      // of the queries of a key head
-  int key_parts_ = 1;
-  // Where each thread has queries enough: those of its share of the rows, as ops around this one
-  // share them. Else tasks are taken by whoever is free.
-  std::vector<std::vector<Task>> shares_;
+  AttentionDivision division_;
   std::vector<Work> work_;             // of each thread
   std::vector<AttentionPart> states_;  // of each task, where keys are split
   Tasks tasks_;
@@ -127,53 +113,33 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   q_together_ = pitch_ == width_ && together(q_);
   out_together_ = pitch_ == width_ && together(out_);
   threads_ = planner.threads();
-  if (!share_rows()) split_work(q_.shape()[0] * key_heads);
+  division_ = division();
   make_work(planner);
-  const std::int64_t tasks = q_.shape()[0] * key_heads * row_parts_ * key_parts_;
-  for (std::int64_t i = 0; i < (key_parts_ > 1 ? tasks : 0); ++i) {
-    states_.push_back({planner.scratch_of<float>(lanes_), planner.scratch_of<float>(lanes_),
-                       planner.scratch_of<float>(sum_rows_ * lanes_)});
+  const std::int64_t lanes = division_.lanes, parts = division_.key_parts;
+  const std::int64_t tasks = q_.shape()[0] * key_heads * division_.row_parts * parts;
+  for (std::int64_t i = 0; i < (parts > 1 ? tasks : 0); ++i) {
+    states_.push_back({planner.scratch_of<float>(lanes), planner.scratch_of<float>(lanes),
+                       planner.scratch_of<float>(sum_rows_ * lanes)});
   }
 }
 
-std::int64_t Attention::most_lanes() const {
+AttentionDivision Attention::division() const {
   const std::int64_t floats = in_tiles_ ? kTileLaneFloats : kLaneFloats;
-  return std::clamp<std::int64_t>(floats / width_, 96, kMostLanes);
-}
-
-// Rows [B, S] in shares of threads, each cut into tasks of one sample and key head.
-bool Attention::share_rows() {
-  if (threads_ == 1) return false;
-  const std::int64_t samples = q_.shape()[0], queries = q_.shape()[1];
-  const std::int64_t columns = kernels_->panel_columns;
-  const std::int64_t most = most_lanes();
-  std::vector<std::vector<Task>> shares(static_cast<std::size_t>(threads_));
-  std::int64_t lanes = 0;
-  for (int i = 0; i < threads_; ++i) {
-    const Range mine = share(samples * queries, i, threads_);
-    for (std::int64_t b = mine.begin / queries; b * queries < mine.end; ++b) {
-      const std::int64_t from = std::max(mine.begin - b * queries, std::int64_t{0}) * group_;
-      const std::int64_t to = std::min(mine.end - b * queries, queries) * group_;
-      if (to - from < kLeastLanes) return false;
-      const std::int64_t parts = (to - from + most - 1) / most;
-      const std::int64_t step = ((to - from) / parts + columns) / columns * columns;
-      lanes = std::max(lanes, std::min(step, (to - from + columns - 1) / columns * columns));
-      for (std::int64_t head = 0; head < pieces_[0].k.shape()[2]; ++head) {
-        for (std::int64_t at = from; at < to; at += step) {
-          shares[static_cast<std::size_t>(i)].push_back({b, head, at, std::min(step, to - at), 0});
-        }
-      }
-    }
-  }
-  lanes_ = lanes;
-  shares_ = std::move(shares);
-  return true;
+  AttentionShape shape{.samples = q_.shape()[0],
+                       .queries = q_.shape()[1],
+                       .key_heads = pieces_[0].k.shape()[2],
+                       .group = group_,
+                       .columns = kernels_->panel_columns,
+                       .most_lanes = std::clamp<std::int64_t>(floats / width_, 96, kMostLanes),
+                       .threads = threads_};
+  for (std::size_t i = 0; i <= last_; ++i) shape.key_tiles += tiles_of(pieces_[i].k.shape()[1]);
+  return divide(shape);
 }
 
 void Attention::touch(int thread, Footprint& f) const {
-  if (shares_.empty()) return;
+  if (division_.shares.empty()) return;
   const std::int64_t heads = q_.shape()[2];
-  for (const Task& t : shares_[static_cast<std::size_t>(thread)]) {
+  for (const Task& t : division_.shares[static_cast<std::size_t>(thread)]) {
     const std::int64_t before = t.b * q_.shape()[1];
     const Range rows{(before + query_of(t.first)) * heads,
                      (before + query_of(t.first + t.rows - 1) + 1) * heads};
@@ -191,41 +157,22 @@ void Attention::touch(int thread, Footprint& f) const {
   }
 }
 
-// Queries first, in parts of 64 and more; keys too where that leaves threads idle (a few action
-// tokens on one key head).
-void Attention::split_work(std::int64_t heads) {
-  const std::int64_t columns = kernels_->panel_columns;
-  const std::int64_t panels = (group_ * q_.shape()[1] + columns - 1) / columns;
-  const std::int64_t most = most_lanes();
-  row_parts_ = std::max<std::int64_t>(1, (panels * columns + most - 1) / most);
-  while (heads * row_parts_ < threads_ && panels / (row_parts_ + 1) * columns >= 64) ++row_parts_;
-  lanes_ = (panels + row_parts_ - 1) / row_parts_ * columns;
-  row_parts_ = (panels * columns + lanes_ - 1) / lanes_;
-  const std::int64_t groups = heads * row_parts_;
-  const bool balanced = groups % threads_ == 0 && panels % row_parts_ == 0;
-  if (balanced || groups >= 2 * threads_) return;
-  std::int64_t tiles = 0;
-  for (std::size_t i = 0; i <= last_; ++i) tiles += tiles_of(pieces_[i].k.shape()[1]);
-  const std::int64_t wanted = (4 * threads_ + groups - 1) / groups;
-  key_parts_ = static_cast<int>(std::min<std::int64_t>({wanted, tiles, kMostKeyParts}));
-}
-
 void Attention::make_work(Planner& planner) {
   const std::int64_t columns = kernels_->panel_columns;
   if (in_tiles_) {
-    tiles_ = TileAttend(planner, width_, lanes_);
+    tiles_ = TileAttend(planner, width_, division_.lanes);
     sum_rows_ = tiles_.deep();
   }
-  const auto q = planner.own_of<float>(in_tiles_ ? 0 : width_ * lanes_);
+  const auto q = planner.own_of<float>(in_tiles_ ? 0 : width_ * division_.lanes);
   const auto k = planner.own_of<float>(in_tiles_ ? 0 : keys_ * pitch_);
   const auto v = planner.own_of<float>(keys_ * pitch_);
   const auto scores = planner.own_of<float>(keys_ * columns);
   const auto rows = planner.own_of<float>(columns * pitch_);
-  const auto bias = planner.own_of<const float*>(lanes_);
-  const auto limit = planner.own_of<std::int32_t>(lanes_);
-  const auto peak = planner.own_of<float>(lanes_);
-  const auto total = planner.own_of<float>(lanes_);
-  const auto sum = planner.own_of<float>(sum_rows_ * lanes_);
+  const auto bias = planner.own_of<const float*>(division_.lanes);
+  const auto limit = planner.own_of<std::int32_t>(division_.lanes);
+  const auto peak = planner.own_of<float>(division_.lanes);
+  const auto total = planner.own_of<float>(division_.lanes);
+  const auto sum = planner.own_of<float>(sum_rows_ * division_.lanes);
   for (int t = 0; t < threads_; ++t) {
     work_.push_back({t,
                      q.of(t),
@@ -285,7 +232,7 @@ void Attention::load_keys(const Task& t, const Piece& p, Range keys, const Work&
 // Fills limit with what each lane sees of the keys of a tile; false where no lane sees any.
 bool Attention::limit(const Task& t, Range keys, const Work& w) const noexcept {
   bool any = false;
-  for (std::int64_t lane = 0; lane < lanes_; ++lane) {
+  for (std::int64_t lane = 0; lane < division_.lanes; ++lane) {
     const std::int64_t row = t.first + std::min(lane, t.rows - 1);
     const std::int64_t seen = visible_[static_cast<std::size_t>(query_of(row))] - keys.begin;
     w.limit[lane] =
@@ -300,7 +247,7 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
   const Piece& p = pieces_[piece];
   const std::int64_t count = p.keys(t.b);
   const bool biased = piece == 0 && score_bias_;
-  const Range tiles = part(tiles_of(count), t.key_part, key_parts_);
+  const Range tiles = part(tiles_of(count), t.key_part, division_.key_parts);
   for (std::int64_t key = tiles.begin * keys_; key < std::min(count, tiles.end * keys_);
        key += keys_) {
     const Range keys{key, std::min(count, key + keys_)};
@@ -313,7 +260,7 @@ void Attention::attend_piece(const Task& t, std::size_t piece, AttentionTile til
     tile.keys = keys.end - key;
     tile.key_bias = p.bias ? reinterpret_cast<const float*>(p.bias.at(t.b, key)) : nullptr;
     tile.lane_bias = biased ? w.bias : nullptr;
-    for (std::int64_t lane = 0; biased && lane < lanes_; ++lane) {
+    for (std::int64_t lane = 0; biased && lane < division_.lanes; ++lane) {
       const std::int64_t row = t.first + std::min(lane, t.rows - 1);
       const std::int64_t at = head_of(t, row) * score_bias_.shape()[1] + query_of(row);
       w.bias[lane] = reinterpret_cast<const float*>(score_bias_.at(at, key));
@@ -352,9 +299,9 @@ void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPa
 
 void Attention::attend(const Task& t, const Work& w, const AttentionPart& state) const noexcept {
   load_queries(t, w);
-  std::fill_n(state.sum, sum_rows_ * lanes_, 0.0f);
-  std::fill_n(state.peak, lanes_, -__builtin_inff());
-  std::fill_n(state.total, lanes_, 0.0f);
+  std::fill_n(state.sum, sum_rows_ * division_.lanes, 0.0f);
+  std::fill_n(state.peak, division_.lanes, -__builtin_inff());
+  std::fill_n(state.total, division_.lanes, 0.0f);
   const std::int64_t columns = kernels_->panel_columns;
   AttentionTile tile;
   tile.q = w.q;
@@ -372,18 +319,20 @@ void Attention::attend(const Task& t, const Work& w, const AttentionPart& state)
 
 void Attention::merge(std::int64_t group, std::int64_t panel, const Work& w) const noexcept {
   AttentionPart parts[kMostKeyParts];
-  for (int i = 0; i < key_parts_; ++i) {
-    const AttentionPart& s = states_[static_cast<std::size_t>(group * key_parts_ + i)];
+  for (int i = 0; i < division_.key_parts; ++i) {
+    const AttentionPart& s = states_[static_cast<std::size_t>(group * division_.key_parts + i)];
     parts[i] = {s.peak + panel, s.total + panel, s.sum + panel * sum_rows_};
   }
-  kernels_->merge_parts(parts, key_parts_, sum_rows_);
-  store_panel(task(group, 0), panel, states_[static_cast<std::size_t>(group * key_parts_)], w);
+  kernels_->merge_parts(parts, division_.key_parts, sum_rows_);
+  store_panel(task(group, 0), panel, states_[static_cast<std::size_t>(group * division_.key_parts)],
+              w);
 }
 
 Task Attention::task(std::int64_t group, int key_part) const {
-  const std::int64_t heads = pieces_[0].k.shape()[2], head = group / row_parts_;
-  const std::int64_t rows = group_ * q_.shape()[1], first = group % row_parts_ * lanes_;
-  return {head / heads, head % heads, first, std::min(lanes_, rows - first), key_part};
+  const std::int64_t heads = pieces_[0].k.shape()[2], head = group / division_.row_parts;
+  const std::int64_t rows = group_ * q_.shape()[1],
+                     first = group % division_.row_parts * division_.lanes;
+  return {head / heads, head % heads, first, std::min(division_.lanes, rows - first), key_part};
 }
 
 void Attention::finish(const Task& t, const Work& w) const noexcept {
@@ -398,12 +347,12 @@ const char* Attention::run(const Worker& worker) noexcept {
     }
   }
   if (worker.index() >= threads_) return nullptr;
-  if (shares_.empty()) {
+  if (division_.shares.empty()) {
     run_tasks(worker);
     return nullptr;
   }
   const auto thread = static_cast<std::size_t>(worker.index());
-  for (const Task& t : shares_[thread]) {
+  for (const Task& t : division_.shares[thread]) {
     attend(t, work_[thread], work_[thread].state);
     finish(t, work_[thread]);
   }
@@ -411,21 +360,21 @@ const char* Attention::run(const Worker& worker) noexcept {
 }
 
 void Attention::run_tasks(const Worker& worker) noexcept {
-  const std::int64_t groups = q_.shape()[0] * pieces_[0].k.shape()[2] * row_parts_;
+  const std::int64_t groups = q_.shape()[0] * pieces_[0].k.shape()[2] * division_.row_parts;
   const std::int64_t columns = kernels_->panel_columns;
   const Work& w = work_[static_cast<std::size_t>(worker.index())];
   if (worker.phase() == 1) {
-    const std::int64_t panels = lanes_ / columns;
+    const std::int64_t panels = division_.lanes / columns;
     for (std::int64_t i = worker.index(); i < groups * panels; i += threads_) {
       const std::int64_t panel = i % panels * columns;
       if (panel < task(i / panels, 0).rows) merge(i / panels, panel, w);
     }
     return;
   }
-  tasks_.take(worker, threads_, groups * key_parts_, [&](std::int64_t i) {
-    const Task t = task(i / key_parts_, static_cast<int>(i % key_parts_));
-    attend(t, w, key_parts_ > 1 ? states_[static_cast<std::size_t>(i)] : w.state);
-    if (key_parts_ == 1) finish(t, w);
+  tasks_.take(worker, threads_, groups * division_.key_parts, [&](std::int64_t i) {
+    const Task t = task(i / division_.key_parts, static_cast<int>(i % division_.key_parts));
+    attend(t, w, division_.key_parts > 1 ? states_[static_cast<std::size_t>(i)] : w.state);
+    if (division_.key_parts == 1) finish(t, w);
   });
 }
 
