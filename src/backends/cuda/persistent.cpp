@@ -61,46 +61,84 @@ int region_bytes(const StepPlan& plan) {
   int most = 0;
   for (const Phase& phase : plan.phases) {
     if (phase.kind == Kind::attention) most = std::max(most, attention_bytes(plan.heads_width));
-    if (phase.kind == Kind::product) most = std::max(most, product_bytes(phase.product));
+    if (phase.kind == Kind::product) {
+      const ProductPhase& p = phase.product;
+      most = std::max({most, p.sums + sums_bytes(p), p.inbox + inbox_bytes(p)});
+    }
     if (phase.kind == Kind::plain_product) most = std::max(most, plain_bytes());
   }
   return round_up(most, 1024);
 }
 
-// What depends on the number of clusters: how warpgroups share a product, who shares an attention's
-// keys, whose squares are summed.
-void complete(StepPlan& plan, int clusters) {
-  for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
-    if (plan.phases[i + 1].kind == Kind::attention) plan.phases[i].closes = 1;
+// The most columns of a side decide how large a piece may be.
+int slot_bytes(const StepPlan& plan, int groups) {
+  int units = 1;
+  for (const PackedWeights& w : plan.weights) {
+    units = std::max(units, side_units(plan.phases[w.phase].product, groups));
   }
+  return units * kColumns * kRowBytes;
+}
+
+// What a product hands over is still copied when a CTA goes on to attention, which asks for keys at
+// once: sums lie beyond its memory where there is room, else the cluster's CTAs meet in between.
+void part_from_attention(StepPlan& plan, int groups) {
+  const int ring = kUsualDepth * slot_bytes(plan, groups);
+  const int region = std::max(region_bytes(plan), kSharedBytes - fixed_bytes() - ring);
+  const int attention = attention_early_bytes(plan.heads_width);
+  for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
+    if (plan.phases[i + 1].kind != Kind::attention) continue;
+    if (plan.phases[i].kind == Kind::attention) plan.phases[i].closes = 1;
+    if (plan.phases[i].kind != Kind::product) continue;
+    ProductPhase& p = plan.phases[i].product;
+    const int sums = std::max(p.inbox + round_up(inbox_bytes(p), 128), attention);
+    if (sums + sums_bytes(p) <= region) {
+      p.sums = sums;
+    } else {
+      plan.phases[i].closes = 1;
+    }
+  }
+}
+
+// Attention's results are still handed over when the next product's operands come.
+bool operands_fit(const StepPlan& plan) {
+  return std::all_of(plan.phases.begin(), plan.phases.end(), [&](const Phase& p) {
+    return p.kind != Kind::product || plan.heads_width == 0 ||
+           p.product.inputs <= attention_results_at(plan.heads_width);
+  });
+}
+
+// What depends on the number of groups: how warpgroups share a product, who shares an attention's
+// keys, whose squares are summed.
+void complete(StepPlan& plan, int groups) {
+  int operands = 0;
   for (Phase& phase : plan.phases) {
     if (phase.kind == Kind::product) {
       ProductPhase& p = phase.product;
-      p.most_units = (p.units + clusters - 1) / clusters;
+      p.most_units = (p.units + groups - 1) / groups;
       p.by_columns = p.most_units > kFewUnits;
-      p.inbox = round_up(inputs_bytes(p, p.most_units), 128);
+      const int rows = (p.m + kSharers - 1) / kSharers;
+      p.row_log = rows > 8 ? 4 : rows > 4 || p.squares ? 5 : 6;
+      operands = std::max(operands, operands_bytes(p));
     }
     if (phase.kind != Kind::attention) continue;
     AttentionPhase& a = phase.attention;
     a.span = kCluster;
-    while (a.span > 1 && a.units > clusters * (kCluster / a.span)) a.span /= 2;
-    a.q.parts = a.own_keys.parts = clusters;
+    while (a.span > 1 && a.units > groups * kSharers / a.span) a.span /= 2;
+    a.q.parts = a.own_keys.parts = groups;
   }
+  for (Phase& phase : plan.phases) {
+    if (phase.kind != Kind::product) continue;
+    ProductPhase& p = phase.product;
+    p.inputs = p.sums = round_up(operands, 1024);
+    p.inbox = p.inputs + round_up(std::max(inputs_bytes(p), sums_bytes(p)), 128);
+  }
+  part_from_attention(plan, groups);
   for (const SumsLink& l : plan.links) {
     ProductPhase& maker = plan.phases[l.maker].product;
     if (maker.by_columns) continue;
     if (!maker.out_sums) maker.out_sums = l.sums;
     plan.phases[l.reader].product.row_sums = maker.out_sums;
   }
-}
-
-// The most columns of a side decide how large a piece may be.
-int slot_bytes(const StepPlan& plan, int clusters) {
-  int units = 1;
-  for (const PackedWeights& w : plan.weights) {
-    units = std::max(units, side_units(plan.phases[w.phase].product, clusters));
-  }
-  return units * kColumns * kRowBytes;
 }
 
 class Step final : public PersistentStep {
@@ -147,7 +185,7 @@ void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& str
   for (const Phase& p : plan.phases) {
     for (int i = 0; i < shape.ctas; ++i) {
       work.push_back(p.kind == Kind::product
-                         ? work_of(p.product, i, shape.ctas / kCluster, args.slot)
+                         ? work_of(p.product, i, shape.ctas / kSharers, args.slot)
                          : Work{});
     }
   }
@@ -158,6 +196,7 @@ void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& str
   args.phases = reinterpret_cast<const Phase*>(phases_.data());
   args.count = static_cast<int>(plan.phases.size());
   args.iteration = memory.iteration;
+  args.positions = plan.positions, args.position_count = plan.position_count;
   args.barrier = reinterpret_cast<std::uint32_t*>(barrier_.data());
   for (const Phase& p : plan.phases) waits_ += p.waits;
 }
@@ -254,7 +293,7 @@ StreamPlan plan_streams(const StepPlan& plan, int ctas, int slot) {
     const ProductPhase& p = plan.phases[packed.phase].product;
     out.first.push_back(out.bytes);
     for (std::size_t i = 0; i < streams; ++i) {
-      const Work w = work_of(p, static_cast<int>(i), ctas / kCluster, slot);
+      const Work w = work_of(p, static_cast<int>(i), ctas / kSharers, slot);
       for (int number = 0; number < w.side[0].pieces + w.side[1].pieces; ++number) {
         const Piece piece = piece_of(w, number);
         const int rows = piece.blocks * w.side[piece.side].units * kColumns;
@@ -344,13 +383,13 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
     cudaGetLastError();
     return nullptr;
   }
-  const int clusters = step->shape.ctas / kCluster;
-  complete(plan, clusters);
-  step->args.region = region_bytes(plan), step->args.slot = slot_bytes(plan, clusters);
-  step->args.flight = kFlightBytes;
+  const int groups = step->shape.ctas / kSharers;
+  complete(plan, groups);
+  step->args.region = region_bytes(plan), step->args.slot = slot_bytes(plan, groups);
   const int ring = kSharedBytes - fixed_bytes() - step->args.region;
   step->args.depth = std::min(kMostDepth, ring / step->args.slot);
-  if (step->args.depth < kLeastDepth || step->args.slot > kMostColumns * kRowBytes) {
+  if (step->args.depth < kLeastDepth || step->args.slot > kMostColumns * kRowBytes ||
+      !operands_fit(plan)) {
     why = "a product's rows or columns leave no memory for weights";
     return nullptr;
   }

@@ -117,6 +117,20 @@ struct UnitPart {
     }
     device::copy_async_commit();
   }
+  // The same of rows [0, to) of the first chunk that lie in the first piece.
+  __device__ __forceinline__ void request_early(bool values, int to) const {
+    const KeyLine line = at<const KeyLine>(L::kLines)[values * 2];
+    const std::byte* from =
+        line.base + times(u.begin + row, line.pitch) + static_cast<int>(thread % kPieces) * 16;
+    const int64_t pass = times(kRowsAtOnce, line.pitch);
+    int to_row = address(values ? L::kValues : L::kKeys) + spot;
+#pragma unroll 1
+    for (int r = row; r < to; r += kRowsAtOnce) {
+      copy16(to_row, from, bytes);
+      to_row += kRowsAtOnce * L::kRowSize, from += pass;
+    }
+    device::copy_async_commit();
+  }
   __device__ __forceinline__ void request_queries() const {
     const AttentionArgs& a = p.args;
     const int c = static_cast<int>(thread % kPieces) * 8;
@@ -312,25 +326,29 @@ struct UnitPart {
     }
   }
 
-  // Four columns of the CTA's own results: 16 bytes, turned as above.
-  __device__ int result_at(int row, int four) const {
-    return L::kResults + row * D * 4 + (four ^ row & 7) * 16;
+  // CTA `part` of the span owns a share of the columns. Results lie by owner, then row, as they are
+  // handed over: 16 bytes with four columns each, turned so that no two of 8 rows meet in a bank.
+  __device__ int column_share() const { return D >> log; }
+  __device__ int block_bytes() const { return kUnitRows * column_share() * 4; }
+  __device__ int four_at(int row, int four) const {
+    const int fours = column_share() / 4;
+    return row * column_share() * 4 + (four & fours - 1 ^ row & fours - 1 & 7) * 16;
   }
   __device__ __forceinline__ void store_results(const Out& o) const {
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
 #pragma unroll
       for (int i = 0; i < kOutTiles; ++i) {
-        const int four = warp() * (D / 32) + i * 2 + (pair() >> 1);
-        const int to = result_at(r * 8 + quad(), four) + (lane() & 1) * 8;
-        *at<float2>(to) = make_float2(o[r / 2][i][r % 2 * 2], o[r / 2][i][r % 2 * 2 + 1]);
+        const int four = warp() * (D / 32) + i * 2 + (pair() >> 1), row = r * 8 + quad();
+        const int owner = four * 4 >> (D == 256 ? 8 : 7) - log;
+        *at<float2>(L::kResults + owner * block_bytes() + four_at(row, four) + (lane() & 1) * 8) =
+            make_float2(o[r / 2][i][r % 2 * 2], o[r / 2][i][r % 2 * 2 + 1]);
       }
     }
   }
-  // CTA `part` of the span owns a share of the columns; what the others bring for it.
-  __device__ int column_share() const { return D >> log; }
-  __device__ int inbox_at(int from, int to, int row) const {
-    return ((from - (from > to)) * kUnitRows + row) * column_share() * 4;
+  // Where what CTA `from` has for CTA `to` is handed over.
+  __device__ int inbox_at(int from, int to) const {
+    return L::kInbox + (from - (from > to)) * block_bytes();
   }
   __device__ uint32_t expected() const { return u.rows * (p.span - 1) * (column_share() * 4 + 8); }
   // `done`: the barrier of the inbox; `first_rank`: of the span.
@@ -351,20 +369,13 @@ struct UnitPart {
       push2(peer_address(address(offset), rank), peer_address(done, rank), state.x, state.y);
     }
   }
-  // A warp's columns, to their owner.
+  // Results to the owners of their columns, a thread each.
   __device__ __forceinline__ void push_results(uint32_t done, int first_rank) const {
-    constexpr int kFours = D / 32;
-    const int to = warp() >> 3 - log;
-    if (to == part) return;
-    const int four = lane() & kFours - 1;
-    const int c = (warp() * kFours + four) * 4 & column_share() - 1;
-    const uint32_t base = peer_address(address(0), first_rank + to) + c * 4;
-    const uint32_t barrier = peer_address(done, first_rank + to);
-#pragma unroll 1
-    for (int row = static_cast<int>(lane() / unsigned{kFours}); row < u.rows; row += 32 / kFours) {
-      push4(base + inbox_at(part, to, row), barrier,
-            *at<const float4>(result_at(row, warp() * kFours + four)));
-    }
+    const int to = static_cast<int>(thread);
+    if (to >> log || to == part || u.rows == 0) return;
+    push_block(peer_address(address(inbox_at(part, to)), first_rank + to),
+               peer_address(done, first_rank + to), address(L::kResults + to * block_bytes()),
+               static_cast<uint32_t>(u.rows * column_share() * 4));
   }
 
   __device__ __forceinline__ float4 joined(int row, int column) const {
@@ -375,16 +386,10 @@ struct UnitPart {
     for (int s = 0; s < kCluster; ++s) {
       if (s >> log == 0) most = fmaxf(most, states[s * kUnitRows].x);
     }
-    int inbox = (row * column_share() + (column & column_share() - 1)) * 4;
+    const int own = L::kResults + part * block_bytes(), four = four_at(row, column / 4);
 #pragma unroll 1
     for (int s = 0; s >> log == 0; ++s) {
-      float4 v;
-      if (s == part) {
-        v = *at<const float4>(result_at(row, column / 4));
-      } else {
-        v = *at<const float4>(inbox);
-        inbox += kUnitRows * column_share() * 4;
-      }
+      const float4 v = *at<const float4>((s == part ? own : inbox_at(s, part)) + four);
       const float2 state = states[s * kUnitRows];
       const float weight = exp2_fast(state.x - most);
       sum.x += weight * v.x, sum.y += weight * v.y;
@@ -427,15 +432,12 @@ struct UnitPart {
     team_sync();
     const int cached = early();
 #pragma unroll 1
-    for (int i = 0; i < 4; ++i) {  // keys and values: early, then late
-      const bool late = i >= 2;
-      if (i == 2) {
-        gate.wait();
-        if (thread == 0 && log) device::barrier_expect(done, expected());
-        request_queries();
-      }
-      request(i & 1, u.begin, late ? cached : 0, late ? padded(u.begin) : cached);
-    }
+    for (int i = 0; i < 2; ++i) request_early(i, cached);
+    gate.wait();
+    if (thread == 0 && log) device::barrier_expect(done, expected());
+    request_queries();
+#pragma unroll 1
+    for (int i = 0; i < 2; ++i) request(i, u.begin, cached, padded(u.begin));
     gate.mark(2);
     Out o = {};
     float top[2] = {kLeast, kLeast}, total[2] = {};
@@ -487,11 +489,11 @@ __device__ __noinline__ void run_attention(const AttentionPhase& phase, const Wh
                                            Inbox& inbox, Meeting& meeting, std::byte* memory) {
   const AttentionPhase& p = *in_shared(const_cast<AttentionPhase*>(&phase));
   std::byte* region = in_shared(memory);
-  const int log = p.span == 4 ? 2 : p.span - 1, part = w.rank & p.span - 1;
-  const int each = kCluster >> log, stride = w.clusters * each;
-  const int first_rank = w.rank - part;
+  const int log = __popc(p.span - 1), part = w.place() & p.span - 1;
+  const int stride = w.ctas >> log;
+  const int first_rank = w.place() - part;
   const uint32_t done = inbox.barrier;
-  int unit = w.cluster * each + (w.rank >> log);
+  int unit = w.cta >> log;
 #pragma unroll 1
   for (int first = 0; first < p.units; first += stride, unit += stride) {
     if (first > 0) {
@@ -506,9 +508,9 @@ __device__ __noinline__ void run_attention(const AttentionPhase& phase, const Wh
     const UnitPart<T, D> work{p, u, region, thread, part, log, row, spot, bytes};
     work.compute(gate, done);
     work.push_state(done, first_rank);
-    __syncwarp();
-    work.push_results(done, first_rank);
+    fence_for_copies();
     team_sync();
+    work.push_results(done, first_rank);
     if (log) inbox.wait();
     gate.mark(8);
     work.join();

@@ -31,7 +31,10 @@ struct AttentionLayout {
   static constexpr int kItems = kUnitRows + kChunk;      // rows that may have a RowFactor
   // Offsets, bytes. First what peers push: a share of the columns from each of them, [CTAs][rows]
   // top and total.
-  static constexpr int kStates = (kCluster - 1) * kUnitRows * D / kCluster * 4;
+  static constexpr int kTokens = 0;                       // [rows] query, head
+  static constexpr int kLines = kTokens + kUnitRows * 8;  // [keys, values][pieces]
+  static constexpr int kInbox = 384;
+  static constexpr int kStates = kInbox + (kCluster - 1) * kUnitRows * D / kCluster * 4;
   static constexpr int kQueries = kStates + kCluster * kUnitRows * 8;
   static constexpr int kKeys = kQueries + kUnitRows * kRowSize;
   static constexpr int kResults = kKeys;  // [rows][D] fp32, after the last scores
@@ -43,10 +46,10 @@ struct AttentionLayout {
   static constexpr int kKeep = kTotals + kGroups * kUnitRows * 4;    // [rows] factor, top
   static constexpr int kFactors = kKeep + kUnitRows * 8;             // [rows] factor, limit
   static constexpr int kTerms = kFactors + kUnitRows * 8;            // [keys] factor, summand
-  static constexpr int kLines = kTerms + kChunk * 8;                 // [keys, values][pieces]
-  static constexpr int kTokens = kLines + 4 * 16;                    // [rows] query, head
-  static constexpr int kBytes = kTokens + kUnitRows * 8;
-  static_assert(kBytes <= 113 * 1024);
+  static constexpr int kBytes = kTerms + kChunk * 8;
+  static constexpr int kEarly = kWeights;  // before the gate nothing is written from here on
+  static_assert(kLines + 4 * 16 <= kInbox);
+  static_assert(kBytes <= 118 * 1024);
   static_assert(kQueries % 128 == 0 && kUnitRows * D * 4 <= kChunk * kRowSize);
   static_assert(kWarps * kItems * 4 <= kUnitRows * kWeightPitch);
 };

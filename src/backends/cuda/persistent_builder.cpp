@@ -93,6 +93,7 @@ class Builder {
     reads_.push_back(places(reads));
     writes_.push_back(places(writes));
     early_.push_back(places(early));
+    residual_.emplace_back();
   }
   void push(const Phase& phase) {
     const Operands all = operands(trace_.ops()[at_]);
@@ -107,17 +108,32 @@ class Builder {
       return std::any_of(a.begin(), a.end(), [&](const Place& p) { return b.count(p) > 0; });
     };
     for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
-      require(!meets(early_[i], written), "a table's rows are computed right before their use");
       const bool waits = i == 0 || meets(reads_[i], written) || meets(writes_[i], written) ||
                          meets(writes_[i], read);
       plan_.phases[i].waits = waits;
       // A cluster's shared memory is read by its CTAs until they arrive: what follows must wait.
       plan_.phases[i].closes = 0;
       if (i > 0) plan_.phases[i - 1].closes = !waits;
+      if (plan_.phases[i].kind == Kind::product) {
+        plan_.phases[i].product.late =
+            i == 0 || meets(residual_[i], written) || recent(i, early_[i]);
+      }
       if (waits) read.clear(), written.clear();
       read.insert(reads_[i].begin(), reads_[i].end());
       written.insert(writes_[i].begin(), writes_[i].end());
     }
+  }
+
+  // Whether a phase writes what is wanted ahead of phase i: when the phase before i begins.
+  bool recent(std::size_t i, const std::set<Place>& wanted) const {
+    if (wanted.empty()) return false;
+    for (std::size_t k = i; k-- > 0;) {
+      for (const Place& p : wanted) {
+        if (writes_[k].count(p)) return true;
+      }
+      if (k + 2 <= i && plan_.phases[k].waits) return false;
+    }
+    return true;  // the step before may
   }
 
   bool writes(std::size_t op, const Place& p) const {
@@ -151,7 +167,7 @@ class Builder {
     const ValueInfo& info = trace_.info(out);
     const Place p = place(trace_, out);
     if (info.kind != ValueInfo::Kind::intermediate || info.dtype != DType::bf16 ||
-        tapped_.count(p) || trace_.shape(out)[-1] > kNormBlocks * kBlock * kCluster) {
+        tapped_.count(p) || trace_.shape(out)[-1] > kNormBlocks * kBlock * kSharers) {
       return false;
     }
     const std::vector<std::size_t> all = readers(p);
@@ -269,6 +285,11 @@ class Builder {
       require(v.even(), "rows of several batches that lie apart");
     }
     reads.insert(reads.end(), early.begin(), early.end());
+    require(!p.gate.data || vector_width(p.gate, 8) == 8, "a gate's table at an odd place");
+    for (const float* q :
+         {p.bias, p.up_bias, p.after_q, p.after_key, p.rotation.cos, p.rotation.sin}) {
+      require(reinterpret_cast<std::uintptr_t>(q) % 16 == 0, "operands of results at an odd place");
+    }
     Phase phase;
     phase.kind = Kind::product;
     phase.product = p;
@@ -286,11 +307,11 @@ class Builder {
 
   // The place of squares that a norm's readers add up.
   float* squares(int rows) {
-    const std::vector<float> zeros(static_cast<std::size_t>(2 * kMostClusters * rows));
+    const std::vector<float> zeros(static_cast<std::size_t>(2 * kMostGroups * rows));
     return static_cast<float*>(
         const_cast<void*>(planner_.constant(zeros.data(), zeros.size() * sizeof(float))));
   }
-  // Parts are known when the number of clusters is.
+  // Parts are known when the number of groups is.
   static RowFactor factor(const float* sums, int rows, int width, float eps) {
     return {sums, 0, 2 * rows, 1.0f / static_cast<float>(width), eps};
   }
@@ -334,6 +355,7 @@ class Builder {
     require(vector_width({p.residual, p.out}) == 8, "results of {} columns or at an odd place",
             p.n);
     push_product(p, {0, op.weight, {}}, reads, {out}, early);
+    if (op.residual) residual_.back() = {place(trace_, op.residual)};
     makers_[place(trace_, out)] = plan_.phases.size() - 1;
   }
 
@@ -389,6 +411,11 @@ class Builder {
                     planner_.data<const std::int32_t>(op.positions),
                     static_cast<int>(trace_.shape(op.positions).numel()),
                     op.style == ops::RopeStyle::interleaved};
+      require(!written_.count(place(trace_, op.positions)), "positions that a step writes");
+      require(!plan_.positions || (plan_.positions == p.rotation.positions &&
+                                   plan_.position_count == p.rotation.position_count),
+              "rotations by several positions");
+      plan_.positions = p.rotation.positions, plan_.position_count = p.rotation.position_count;
     }
     if (op.q) p.q = planner_.rows(op.q), writes.push_back(op.q);
     p.key = planner_.rows(op.k), p.value = planner_.rows(op.v);
@@ -476,7 +503,7 @@ class Builder {
   const Trace& trace_;
   std::size_t at_ = 0;
   StepPlan plan_;
-  std::vector<std::set<Place>> reads_, writes_, early_;  // by phase
+  std::vector<std::set<Place>> reads_, writes_, early_, residual_;  // by phase
   std::set<Place> written_, tapped_;
   std::set<std::size_t> skipped_;
   std::map<Place, std::size_t> makers_;  // of plain products, the phase that wrote a place last

@@ -18,7 +18,7 @@ struct PackedWeights {
 // A product that may leave the sums of its rows to the norm of a later one.
 struct SumsLink {
   std::size_t maker = 0, reader = 0;  // phases
-  float* sums = nullptr;              // [clusters at most][rows][2]
+  float* sums = nullptr;              // [groups at most][rows][2]
 };
 
 struct StepPlan {
@@ -26,15 +26,18 @@ struct StepPlan {
   std::vector<PackedWeights> weights;
   std::vector<SumsLink> links;
   std::vector<std::size_t> ops;  // by phase: the op it began with
-  int heads_width = 0;           // the most of any attention
-  DType heads = DType::bf16;     // of its operands
+  // Of the rows of all rotations; or null.
+  const std::int32_t* positions = nullptr;
+  int position_count = 1;
+  int heads_width = 0;        // the most of any attention
+  DType heads = DType::bf16;  // of its operands
 };
 
 // Whether the norms of an op's q and k can be left to those who read them.
 bool defers_head_norms(const Trace& trace, const ops::QkvRope& op);
 
 // Throws Error, in words about the trace, where an op or a shape does not suit. What depends on
-// the number of clusters is left open: spans of attention, parts of factors.
+// the number of groups is left open: spans of attention, parts of factors.
 StepPlan build_step(Planner& planner);
 
 }  // namespace tendon::cuda::persistent

@@ -8,56 +8,64 @@
 
 namespace tendon::cuda::persistent {
 
-__device__ __forceinline__ float2 affine_of(const ProductPhase& p, const Where& w, int row, int c) {
-  const float weight = p.norm_weight ? p.norm_weight[c] : 1.0f - p.offset;
-  const float bias = p.norm_bias ? p.norm_bias[c] : 0.0f;
-  const float s = p.scale.data ? table_row(p.scale, row, w.iteration, w.now)[c] : 0.0f;
-  const float b = p.shift.data ? table_row(p.shift, row, w.iteration, w.now)[c] : 0.0f;
-  return make_float2((p.offset + weight) * (1 + s), bias * (1 + s) + b);
-}
-
 // Where chunk `c` of eight columns of a row of a tile lies.
 __device__ __forceinline__ std::uint32_t chunk_at(std::uint32_t tile, int row, int c) {
   return tile + row * kRowBytes + ((c ^ row) % 8) * 16;
 }
 
-// The rows as they lie in memory; zeros past the last column.
-__device__ __forceinline__ void stage_rows(const ProductPhase& p, const Where& w, const Work& work,
-                                           std::uint32_t inputs) {
-  const int tile = row_tile_bytes(p), chunks = work.blocks * 8, first = work.first_block * kBlock;
-  const __nv_bfloat16* x = static_cast<const __nv_bfloat16*>(p.x.data) + first;
-  const int stride = static_cast<int>(p.x.row_stride), left = p.k - first, m = p.m;
-#pragma unroll 1
-  for (int r = w.warp(); r < m; r += kWarps) {
-#pragma unroll 1
-    for (int c = w.lane(); c < chunks; c += 32) {
-      const bool real = c * 8 < left;
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                       chunk_at(inputs + c / 8 * tile, r, c)),
-                   "l"(x + (real ? r * stride + c * 8 : 0)), "r"(real ? 16 : 0));
-    }
-  }
-  device::copy_async_commit();
-}
+// The rows as they lie in memory; zeros past the last column. A warp has every eighth row, whose
+// chunks are turned alike. What it takes is worked out before the gate opens.
+struct PlainRows {
+  const std::byte* x;
+  std::uint32_t to;
+  int chunks, real, tile, rows, pass;  // rows: of the warp; pass: bytes from one to the next
 
-// Sums and sums of squares of the rows, of all CTAs of the cluster.
-struct RowSums {
-  Inbox inbox;
-  std::uint32_t address;  // of float2 [kCluster][kMostRows], the same in every CTA
-  const float2* sums;
-  Affine* affine;
+  __device__ __forceinline__ PlainRows(const ProductPhase& p, const Where& w, const Work& work,
+                                       std::uint32_t inputs) {
+    static_assert(kWarps == kSwizzleRows);
+    const int warp = w.warp(), lane = w.lane(), first = work.first_block * kBlock;
+    const int pitch = static_cast<int>(p.x.row_stride) * 2;
+    x = static_cast<const std::byte*>(p.x.data) + (first * 2 + warp * pitch + lane * 16);
+    tile = row_tile_bytes(p), to = chunk_at(inputs + lane / 8 * tile, warp, lane);
+    chunks = work.blocks * 8 - lane, real = (p.k - first + 7) / 8 - lane;
+    rows = (p.m - warp + kWarps - 1) / kWarps, pass = kWarps * pitch;
+  }
+  __device__ __forceinline__ void request() const {
+    std::uint32_t column = to;
+#pragma unroll 1
+    for (int c = 0; c < chunks; c += 32, column += 4 * tile) {
+      const int bytes = c < real ? 16 : 0;
+      std::uint32_t at = column;
+      const std::byte* from = bytes ? x + c * 16 : x;
+#pragma unroll 2
+      for (int r = 0; r < rows; ++r) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from),
+                     "r"(bytes));
+        at += kWarps * kRowBytes, from += pass;
+      }
+    }
+    device::copy_async_commit();
+  }
 };
 
-__device__ __forceinline__ uint4 load_shared(std::uint32_t address) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "r"(address));
-  return v;
-}
+// What warps beside the team fetch for a phase: the norm's columns, the operands of results.
+struct Tables {
+  std::uint32_t columns, operands;  // barriers, complete when it is there
+  std::uint32_t parity;
+  const Affine* affine;
+  __device__ __forceinline__ void wait_columns() const { device::barrier_wait(columns, parity); }
+  __device__ __forceinline__ void wait_operands() const { device::barrier_wait(operands, parity); }
+};
 
-// One chunk through the norm.
-__device__ __forceinline__ uint4 normed(uint4 x, float mean, float d, const float* factor,
+// Sums and sums of squares of the rows, of all CTAs of the group.
+struct RowSums {
+  Inbox inbox;
+  std::uint32_t address;  // of float2 [kSharers][kMostRows], the same in every CTA
+  const float2* sums;
+};
+
+// One chunk through the norm: (x * d - shift) * factor + addend, where shift is the mean times d.
+__device__ __forceinline__ uint4 normed(uint4 x, float d, float shift, const float* factor,
                                         const float* addend) {
   float v[8];
   device::unpack_words(x, DType::bf16, v);
@@ -66,24 +74,17 @@ __device__ __forceinline__ uint4 normed(uint4 x, float mean, float d, const floa
   for (int i = 0; i < 2; ++i) {
     const float4 f = reinterpret_cast<const float4*>(factor)[i];
     const float4 a = reinterpret_cast<const float4*>(addend)[i];
-    out[2 * i] = device::pack_bf16(fmaf((v[4 * i] - mean) * d, f.x, a.x),
-                                   fmaf((v[4 * i + 1] - mean) * d, f.y, a.y));
-    out[2 * i + 1] = device::pack_bf16(fmaf((v[4 * i + 2] - mean) * d, f.z, a.z),
-                                       fmaf((v[4 * i + 3] - mean) * d, f.w, a.w));
+    out[2 * i] = device::pack_bf16(fmaf(fmaf(v[4 * i], d, -shift), f.x, a.x),
+                                   fmaf(fmaf(v[4 * i + 1], d, -shift), f.y, a.y));
+    out[2 * i + 1] = device::pack_bf16(fmaf(fmaf(v[4 * i + 2], d, -shift), f.z, a.z),
+                                       fmaf(fmaf(v[4 * i + 3], d, -shift), f.w, a.w));
   }
   return make_uint4(out[0], out[1], out[2], out[3]);
 }
 
-// Rows whose factors differ: seldom, so out of the way.
-static __device__ __noinline__ uint4 normed_row(const ProductPhase& p, const Where& w, uint4 x,
-                                                float mean, float d, int row, int c) {
-  float factor[8], addend[8];
-#pragma unroll 1
-  for (int i = 0; i < 8; ++i) {
-    const float2 own = affine_of(p, w, row, min(c + i, p.k - 1));
-    factor[i] = own.x, addend[i] = own.y;
-  }
-  return normed(x, mean, d, factor, addend);
+__device__ __forceinline__ void store_chunk(std::uint32_t to, uint4 v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z),
+               "r"(v.w));
 }
 
 // Which chunks of which row a thread takes through a norm: as many threads a row as there are rows
@@ -100,27 +101,7 @@ struct RowPart {
   __device__ int chunk(int i) const { return part + lanes * (i ^ odd); }
 };
 
-// A thread's part of what the phase before knew of its row, if it did. Four threads or more have a
-// row.
-constexpr int kMostParts = kMostClusters / 4;
-__device__ __forceinline__ float2 known_sums(const ProductPhase& p, const Where& w) {
-  const RowPart t(p.m, w.thread);
-  float2 sum = make_float2(0, 0);
-  if (!p.row_sums || t.row >= p.m) return sum;
-  const float2* from = reinterpret_cast<const float2*>(p.row_sums) + t.row;
-  const int m = p.m;
-  float2 v[kMostParts];
-#pragma unroll
-  for (int j = 0; j < kMostParts; ++j) {  // all at once
-    const int i = t.part + j * t.lanes;
-    v[j] = i < w.clusters ? __ldcg(from + i * m) : make_float2(0, 0);
-  }
-#pragma unroll
-  for (int j = 0; j < kMostParts; ++j) sum.x += v[j].x, sum.y += v[j].y;
-  return sum;
-}
-
-// Mean and 1 / deviation of a row from its parts in all CTAs of the cluster.
+// 1 / deviation of a row, and its mean times that, from its parts in all CTAs of the group.
 __device__ __forceinline__ float2 moments(const ProductPhase& p, const Where& w, RowSums& sums,
                                           const RowPart& t, float sum, float squares) {
 #pragma unroll 1
@@ -129,86 +110,155 @@ __device__ __forceinline__ float2 moments(const ProductPhase& p, const Where& w,
     squares += __shfl_xor_sync(0xffffffffu, squares, o);
   }
   if (!p.row_sums) {
-    if (t.row < p.m && t.part < kCluster) {
-      push2(peer_address(sums.address + (w.rank * kMostRows + t.row) * 8, t.part),
-            peer_address(sums.inbox.barrier, t.part), sum, squares);
+    if (t.row < p.m && t.part < kSharers) {
+      push2(peer_address(sums.address + (w.rank * kMostRows + t.row) * 8, w.sharer(t.part)),
+            peer_address(sums.inbox.barrier, w.sharer(t.part)), sum, squares);
     }
     sums.inbox.wait();
     sum = squares = 0;
 #pragma unroll
-    for (int i = 0; i < kCluster; ++i) {
+    for (int i = 0; i < kSharers; ++i) {
       const float2 v = sums.sums[i * kMostRows + t.row];
       sum += v.x, squares += v.y;
     }
   }
   const float inverse = 1.0f / static_cast<float>(p.k);
   const float mean = p.norm == NormKind::layer ? sum * inverse : 0.0f;
-  return make_float2(mean, rsqrtf(fmaxf(squares * inverse - mean * mean, 0.0f) + p.eps));
+  const float d = rsqrtf(fmaxf(squares * inverse - mean * mean, 0.0f) + p.eps);
+  return make_float2(d, mean * d);
 }
 
-// The staged rows through a norm, in place.
-__device__ __forceinline__ void norm_rows(const ProductPhase& p, const Where& w, const Work& work,
-                                          const Gate& gate, const float2& known, RowSums& sums,
-                                          std::uint32_t inputs) {
+// Chunks that a thread has of its row at most, and how many go through the norm together.
+constexpr int kMostChunks = kNormBlocks * 8 / 4, kChunksAtOnce = kMostChunks / 2;
+
+// What a norm does to one column of a row.
+__device__ __forceinline__ float2 affine_of(const ProductPhase& p, const Where& w, int row, int c) {
+  const float weight = p.norm_weight ? p.norm_weight[c] : 1.0f - p.offset;
+  const float bias = p.norm_bias ? p.norm_bias[c] : 0.0f;
+  const float s = p.scale.data ? table_row(p.scale, row, w.iteration, w.now)[c] : 0.0f;
+  const float b = p.shift.data ? table_row(p.shift, row, w.iteration, w.now)[c] : 0.0f;
+  return make_float2((p.offset + weight) * (1 + s), bias * (1 + s) + b);
+}
+
+// Rows whose factors differ: seldom, so out of the way.
+static __device__ __noinline__ void norm_apart(const ProductPhase& p, const Where& w, float2 m,
+                                               int first, int chunks, std::uint32_t inputs) {
   const RowPart t(p.m, w.thread);
-  const int tile = row_tile_bytes(p), chunks = t.row < p.m ? work.blocks * 8 : 0;
-  float sum = known.x, squares = known.y;
-#pragma unroll 2
-  for (int i = p.row_sums ? t.count() : 0; i < t.count(); ++i) {
+  const int tile = row_tile_bytes(p);
+#pragma unroll 1
+  for (int i = 0; i < t.count(); ++i) {
     const int c = t.chunk(i);
     if (c >= chunks) continue;
-    float v[8];
-    device::unpack_words(load_shared(chunk_at(inputs + c / 8 * tile, t.row, c)), DType::bf16, v);
-#pragma unroll
-    for (int e = 0; e < 8; ++e) sum += v[e], squares = fmaf(v[e], v[e], squares);
-  }
-  const float2 m = moments(p, w, sums, t, sum, squares);
-  gate.mark(3);
-  // Nothing that the loop needs is read anew from the phase.
-  const int first = work.first_block * kBlock, k = p.k, count = t.count();
-  const bool differ = p.rows_differ;
-  const float *factor = sums.affine->factor, *addend = sums.affine->addend;
-#pragma unroll 2
-  for (int i = 0; i < count; ++i) {
-    const int c = t.chunk(i);
-    if (c >= chunks) continue;
-    const std::uint32_t at = chunk_at(inputs + c / 8 * tile, t.row, c);
-    uint4 v = load_shared(at);
-    if (differ) {
-      v = normed_row(p, w, v, m.x, m.y, t.row, first + c * 8);
-    } else {
-      v = normed(v, m.x, m.y, factor + c * 8, addend + c * 8);
+    uint4 y = make_uint4(0, 0, 0, 0);
+    if (first + c * 8 < p.k) {
+      float factor[8], addend[8];
+#pragma unroll 1
+      for (int e = 0; e < 8; ++e) {
+        const float2 own = affine_of(p, w, t.row, first + c * 8 + e);
+        factor[e] = own.x, addend[e] = own.y;
+      }
+      const __nv_bfloat16* x = static_cast<const __nv_bfloat16*>(p.x.data) + first + c * 8 +
+                               t.row * static_cast<int>(p.x.row_stride);
+      y = normed(__ldcg(reinterpret_cast<const uint4*>(x)), m.x, m.y, factor, addend);
     }
-    if (first + c * 8 >= k) v = make_uint4(0, 0, 0, 0);
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(v.x), "r"(v.y), "r"(v.z),
-                 "r"(v.w));
+    store_chunk(chunk_at(inputs + c / 8 * tile, t.row, c), y);
   }
 }
 
+// Parts of a row's sums that a thread adds up at most: four threads or more have a row.
+constexpr int kMostParts = kMostGroups / 4;
+
+// The rows through a norm. All that a thread needs of the phases before is asked for at once; where
+// it lies is worked out before the gate opens.
+struct NormedRows {
+  RowPart t;
+  int first, chunks, real;  // of the row, the CTA's
+  const uint4* x;
+  const float2* sums;  // the first of the thread's; null: not known
+  int step, parts;     // from one to the next; how many
+
+  __device__ __forceinline__ NormedRows(const ProductPhase& p, const Where& w, const Work& work)
+      : t(p.m, w.thread), first(work.first_block * kBlock) {
+    const bool row = t.row < p.m;
+    chunks = row ? work.blocks * 8 : 0, real = min(chunks, (p.k - first + 7) / 8);
+    x = reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(p.x.data) + first +
+                                       t.row * static_cast<int>(p.x.row_stride));
+    sums =
+        p.row_sums ? reinterpret_cast<const float2*>(p.row_sums) + t.row + t.part * p.m : nullptr;
+    step = t.lanes * p.m, parts = row && sums ? (w.groups - t.part + t.lanes - 1) / t.lanes : 0;
+  }
+  __device__ __forceinline__ void stage(const ProductPhase& p, const Where& w, const Gate& gate,
+                                        RowSums& shared, const Tables& tables,
+                                        std::uint32_t inputs) const;
+};
+
+__device__ __forceinline__ void NormedRows::stage(const ProductPhase& p, const Where& w,
+                                                  const Gate& gate, RowSums& shared,
+                                                  const Tables& tables,
+                                                  std::uint32_t inputs) const {
+  float2 part[kMostParts];
+#pragma unroll
+  for (int j = 0; j < kMostParts; ++j) {
+    part[j] = j < parts ? __ldcg(sums + j * step) : make_float2(0, 0);
+  }
+  const int count = t.count();
+  uint4 v[kMostChunks];
+#pragma unroll
+  for (int i = 0; i < kMostChunks; ++i) {
+    const int c = t.chunk(i);
+    v[i] = i < count && c < real ? __ldcg(x + c) : make_uint4(0, 0, 0, 0);
+  }
+  gate.mark(2);
+  float2 sum = make_float2(0, 0);
+#pragma unroll
+  for (int j = 0; j < kMostParts; ++j) sum.x += part[j].x, sum.y += part[j].y;
+  if (!sums) {  // seldom, so with little code
+#pragma unroll 1
+    for (int i = 0; i < count; ++i) {
+      const int c = t.chunk(i);
+      float f[8];
+      device::unpack_words(c < real ? __ldcg(x + c) : make_uint4(0, 0, 0, 0), DType::bf16, f);
+#pragma unroll
+      for (int e = 0; e < 8; ++e) sum.x += f[e], sum.y = fmaf(f[e], f[e], sum.y);
+    }
+  }
+  const float2 m = moments(p, w, shared, t, sum.x, sum.y);
+  if (p.late) tables.wait_operands();
+  gate.mark(3);
+  if (p.rows_differ) return norm_apart(p, w, m, first, chunks, inputs);
+  const int tile = row_tile_bytes(p);
+  const float *factor = tables.affine->factor, *addend = tables.affine->addend;
+#pragma unroll 1
+  for (int b = 0; b < count; b += kChunksAtOnce) {
+#pragma unroll
+    for (int j = 0; j < kChunksAtOnce; ++j) {
+      const int c = t.chunk(b + j);
+      if (b + j < count && c < chunks) {
+        uint4 y = normed(v[j], m.x, m.y, factor + c * 8, addend + c * 8);
+        if (c >= real) y = make_uint4(0, 0, 0, 0);
+        store_chunk(chunk_at(inputs + c / 8 * tile, t.row, c), y);
+      }
+      v[j] = v[j + kChunksAtOnce];
+    }
+  }
+}
+
+// Leaves the gate.
 __device__ __forceinline__ void stage_inputs(const ProductPhase& p, const Where& w,
                                              const Work& work, const Gate& gate, RowSums& sums,
-                                             std::uint32_t inputs) {
-  const bool norm = p.norm != NormKind::none;
-  float2 own = make_float2(0, 0);
-  if (norm) {
-    const int c = work.first_block * kBlock + w.thread;
-    if (w.thread == 0 && !p.row_sums) {
-      sums.inbox.expect(static_cast<std::uint32_t>(p.m) * kCluster * 8);
+                                             const Tables& tables, std::uint32_t inputs) {
+  if (p.norm == NormKind::none) {
+    const PlainRows rows(p, w, work, inputs);
+    gate.wait();
+    rows.request();
+    device::copy_async_wait<0>();
+  } else {
+    const NormedRows rows(p, w, work);
+    if (w.thread == 0 && !rows.sums) {
+      sums.inbox.expect(static_cast<std::uint32_t>(p.m) * kSharers * 8);
     }
-    if (!p.rows_differ && c < p.k) own = affine_of(p, w, 0, c);  // on its way while the gate waits
-  }
-  gate.wait();
-  stage_rows(p, w, work, inputs);
-  float2 known = make_float2(0, 0);
-  if (norm) {
-    sums.affine->factor[w.thread] = own.x, sums.affine->addend[w.thread] = own.y;
-    known = known_sums(p, w);
-  }
-  device::copy_async_wait<0>();
-  if (norm) {
-    team_sync();
-    gate.mark(2);
-    norm_rows(p, w, work, gate, known, sums, inputs);
+    gate.wait();
+    rows.stage(p, w, gate, sums, tables, inputs);
   }
   fence_for_copies();
   team_sync();

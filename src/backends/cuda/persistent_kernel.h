@@ -19,6 +19,10 @@ StepKernel half_step();    // f16 heads of up to 128
 // Working memory of attention over heads of a width, and of an fp32 product; shared memory beside
 // region and ring.
 int attention_bytes(int width);
+// Of them, those that it may write before the phases before it have ended.
+int attention_early_bytes(int width);
+// Where a CTA's results lie in it.
+int attention_results_at(int width);
 int plain_bytes();
 int fixed_bytes();
 // Of packed rows.

@@ -6,6 +6,7 @@
 #include "backends/cuda/persistent_items.cuh"
 #include "backends/cuda/persistent_plain.cuh"
 #include "backends/cuda/persistent_product.cuh"
+#include "backends/cuda/persistent_tables.cuh"
 
 namespace tendon::cuda::persistent {
 
@@ -17,52 +18,28 @@ __device__ inline void begin_barriers(Fixed& f) {
     device::barrier_init(&f.results, 1);
     device::barrier_init(&f.sums, 1);
     device::barrier_init(&f.meeting, kCluster);
+    device::barrier_init(&f.gate, 1);
+    device::barrier_init(&f.begun, 1);
+    device::barrier_init(&f.tables, 1);
+    device::barrier_init(&f.operands, 1);
   }
   device::barrier_init_fence();
-}
-
-__device__ inline Phase& phase_slot(Fixed& f, int i) {
-  return *reinterpret_cast<Phase*>(f.phase[i % 2]);
-}
-
-// In the background: complete after the next copy_async_wait<0>.
-__device__ inline void fetch_phase(const StepArgs& a, Fixed& f, int slot, int phase) {
-  constexpr int kWorkParts = sizeof(Work) / 16;
-  const int i = threadIdx.x * 16, last = kThreads - 1 - static_cast<int>(threadIdx.x);
-  if (i < static_cast<int>(sizeof(Phase))) {
-    device::copy_async(f.phase[slot % 2] + i,
-                       reinterpret_cast<const std::byte*>(a.phases + phase) + i);
-  } else if (last < kWorkParts) {
-    const Work* from = a.work + std::size_t(phase) * gridDim.x + blockIdx.x;
-    device::copy_async(reinterpret_cast<std::byte*>(f.work + slot % 2) + last * 16,
-                       reinterpret_cast<const std::byte*>(from) + last * 16);
-  }
-  device::copy_async_commit();
-}
-
-// Phases read the iteration from shared memory: the counter in memory may lag behind.
-__device__ inline void localise(Phase& phase, const Where& w, Fixed& f) {
-  if (phase.kind == Kind::rows && phase.rows.scale.index == w.iteration) {
-    phase.rows.scale.index = &f.now;
-  }
-  if (phase.kind == Kind::gather && phase.gather.index == w.iteration) phase.gather.index = &f.now;
 }
 
 // What threads keep from phase to phase.
 struct Team {
   Results results;
   RowSums row_sums;
+  Tables tables;
   Meeting meeting;
   Ring ring;
 };
 
 __device__ inline Team team_of(const Memory& m) {
   Fixed& f = *m.fixed;
-  return {{{device::shared_address(&f.results), 0}, 0},
-          {{device::shared_address(&f.sums), 0},
-           device::shared_address(f.row_sums),
-           f.row_sums,
-           &f.affine},
+  return {{{device::shared_address(&f.results), 0}, 0, nullptr},
+          {{device::shared_address(&f.sums), 0}, device::shared_address(f.row_sums), f.row_sums},
+          {device::shared_address(&f.tables), device::shared_address(&f.operands), 0, f.affine},
           {device::shared_address(&f.meeting), 0},
           {m.ring, {}}};
 }
@@ -74,8 +51,7 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
   const Kind kind = static_cast<Kind>(uniform(static_cast<int>(phase.kind)));
   if (kind == Kind::product) {
     run_product(phase.product, work, w, gate,
-                {device::shared_address(region), reinterpret_cast<float*>(region),
-                 m.fixed->positions, team.results, team.row_sums, team.ring});
+                {region, team.results, team.row_sums, team.tables, team.ring});
   } else if (kind == Kind::attention) {
     run_attention<T, D>(phase.attention, w, gate, team.results.inbox, team.meeting, region);
   } else {
@@ -88,14 +64,13 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
       run_items(phase, w);
     }
   }
-  if (phase.closes) team.meeting.meet(w.thread);
 }
 
 __device__ inline Where position(const StepArgs& a) {
   Where w;
   w.cta = static_cast<int>(blockIdx.x), w.ctas = static_cast<int>(gridDim.x);
-  w.rank = w.cta % kCluster;
-  w.cluster = w.cta / kCluster, w.clusters = w.ctas / kCluster;
+  w.rank = w.cta % kSharers;
+  w.group = w.cta / kSharers, w.groups = w.ctas / kSharers;
   w.iteration = a.iteration;
   w.now = a.first;
   w.thread = read_thread();
@@ -103,55 +78,63 @@ __device__ inline Where position(const StepArgs& a) {
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(kThreads + 32, 1)
-    step_kernel(const __grid_constant__ StepArgs a) {
+__global__ void __launch_bounds__(kAllThreads, 1) step_kernel(const __grid_constant__ StepArgs a) {
   extern __shared__ __align__(1024) std::byte memory[];
   const Memory m = layout(a, memory);
   Fixed& f = *m.fixed;
   begin_barriers(f);
   if (threadIdx.x == 0) f.now = a.first;
-  if (threadIdx.x < kThreads) fetch_phase(a, f, 0, 0);
-  device::copy_async_wait<0>();
+  if (threadIdx.x < kMostRows && a.positions) {
+    f.positions[threadIdx.x] = a.positions[threadIdx.x % a.position_count];
+  }
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
+  Where w = position(a);
   if (threadIdx.x >= kThreads) {
-    if (threadIdx.x == kThreads) bring_weights(a, m.ring, static_cast<int>(blockIdx.x));
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    if (warp == kWeightsWarp && lane == 0) bring_weights(a, m.ring, w.cta);
+    if (warp == kGateWarp && lane == 0) watch_gate(a, f);
+    if (warp == kPhasesWarp) bring_phases(a, f, w);
+    if (warp == kOperandsWarp) bring_operands(a, m, w);
     return;
   }
-  Where w = position(a);
-  if (w.thread == 0) localise(phase_slot(f, 0), w, f);
-  team_sync();
   Team team = team_of(m);
-  Gate gate{a.barrier, a.barrier_base, false, nullptr};
+  Gate gate{device::shared_address(&f.gate), 1, false, nullptr};
+  const std::uint32_t begun = device::shared_address(&f.begun);
   long long* clock = w.cta == 0 && w.thread == 0 ? a.clock : nullptr;
   if (clock) clock[0] = clock64();
+  team.tables.wait_columns();
+  team_sync();
+  if (w.thread == 32) arrive_here(begun);
+  int slot = 0;
   for (int repetition = 0, at = 0; repetition < a.repetitions; ++repetition) {
     for (int phase = 0; phase < a.count; ++phase, ++at) {
       gate.marks = clock ? clock + phase * kMarks : nullptr;
       const int next = phase + 1 < a.count ? phase + 1 : 0;
-      fetch_phase(a, f, at + 1, next);
       w.thread = read_thread();
-      execute<T, D>(phase_slot(f, at), f.work[at % 2], w, gate, m, team);
+      team.tables.affine = f.affine + at % 2;
+      const bool closes = phase_at(f, slot).closes;
+      execute<T, D>(phase_at(f, slot), f.work[slot], w, gate, m, team);
+      slot = next_slot(slot);
+      team.tables.wait_operands();
       if (next == 0) w.now += 1;
-      device::copy_async_wait<0>();
+      const bool last = next == 0 && repetition + 1 == a.repetitions;
+      team.tables.parity ^= 1;
+      if (!last) team.tables.wait_columns();  // the next phase is in its slot
       team_sync();
       gate.mark(9);
-      if (next == 0 && repetition + 1 == a.repetitions) break;  // the kernel's end orders the rest
+      if (last) break;  // the kernel's end orders the rest
       if (clock) clock[next * kMarks] = clock64();
-      Phase& following = phase_slot(f, at + 1);
-      gate.waits = following.waits;
-      if (gate.waits) {
-        if (w.thread == 0) device::arrive(a.barrier);
-        gate.target += static_cast<std::uint32_t>(w.ctas);
-      }
-      if (w.thread == 0) {
-        if (next == 0) f.now = w.now;
-        localise(following, w, f);
-      }
+      const Phase& following = phase_at(f, slot);
+      next_gate(gate, following.waits);
+      if (gate.waits && w.thread == 0) device::arrive(a.barrier);
+      if (w.thread == 32) arrive_here(begun);
+      if (closes) team.meeting.meet(w.thread);
+      if (w.thread == 0 && next == 0) f.now = w.now;
       if (following.kind != Kind::product && following.kind != Kind::attention) team_sync();
     }
   }
-  team.meeting.meet(w.thread);  // shared memory stays while others may push to it
+  team.meeting.meet(w.thread);  // shared memory stays while others may use it
 }
 
 }  // namespace tendon::cuda::persistent

@@ -19,6 +19,12 @@ StepKernel kernel_of(const StepShape& shape) {
 int attention_bytes(int width) {
   return width <= 128 ? AttentionLayout<128>::kBytes : AttentionLayout<256>::kBytes;
 }
+int attention_early_bytes(int width) {
+  return width <= 128 ? AttentionLayout<128>::kEarly : AttentionLayout<256>::kEarly;
+}
+int attention_results_at(int width) {
+  return width <= 128 ? AttentionLayout<128>::kResults : AttentionLayout<256>::kResults;
+}
 int plain_bytes() { return kPlainBytes; }
 int fixed_bytes() { return static_cast<int>(sizeof(Fixed)); }
 
@@ -35,7 +41,7 @@ cudaError_t launch_step(const StepArgs& args, const StepShape& shape, cudaStream
   attributes[1].val.cooperative = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(shape.ctas));
-  config.blockDim = dim3(kThreads + 32);
+  config.blockDim = dim3(kAllThreads);
   config.dynamicSmemBytes = kSharedBytes;
   config.stream = stream;
   config.attrs = attributes;
@@ -53,13 +59,13 @@ cudaError_t fit_step(StepShape& shape) {
   attribute.val.clusterDim = {kCluster, 1, 1};
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(kCluster);
-  config.blockDim = dim3(kThreads + 32);
+  config.blockDim = dim3(kAllThreads);
   config.dynamicSmemBytes = kSharedBytes;
   config.attrs = &attribute;
   config.numAttrs = 1;
   int clusters = 0;
   status = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
-  shape.ctas = std::min(clusters, kMostClusters) * kCluster;
+  shape.ctas = std::min(clusters * kCluster, kMostGroups * kSharers);
   return status;
 }
 

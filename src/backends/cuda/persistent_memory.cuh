@@ -18,14 +18,14 @@ struct RingMemory {
 
 // Shared memory beside region and ring.
 struct alignas(128) Fixed {
-  std::byte phase[2][kPhaseBytes];
-  Work work[2];
-  float2 row_sums[kCluster * kMostRows];
-  Affine affine;
+  std::byte phase[kPhaseSlots][kPhaseBytes];
+  Work work[kPhaseSlots];
+  float2 row_sums[kSharers * kMostRows];
+  Affine affine[2];
   std::int32_t positions[kMostRows];
   std::uint64_t full[kMostDepth], empty[kMostDepth];
-  std::uint64_t results, sums, meeting;  // barriers
-  std::int32_t now;                      // the iteration, for phases that read it from memory
+  std::uint64_t results, sums, meeting, gate, begun, tables, operands;  // barriers
+  std::int32_t now;  // the iteration, for phases that read it from memory
 };
 
 struct Memory {

@@ -7,11 +7,17 @@
 
 namespace tendon::cuda::persistent {
 
-// Threads that execute phases; one more warp brings the weights.
+// Threads that execute phases: the team. Beside them a warp each brings weights, waits for the
+// other CTAs, fetches phases with what their norms take of tables, and operands of results.
 inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
-inline constexpr int kSides = 2;    // warpgroups, each of which has a part of a product
-inline constexpr int kCluster = 4;  // CTAs that share the inputs of a product
-inline constexpr int kMostClusters = 32;
+inline constexpr int kWeightsWarp = kWarps, kGateWarp = kWarps + 1;
+inline constexpr int kPhasesWarp = kWarps + 2, kOperandsWarp = kWarps + 3;
+inline constexpr int kAllThreads = 32 * (kWarps + 4);
+inline constexpr int kPhaseSlots = 3;  // of a CTA: one is fetched two phases ahead
+inline constexpr int kSides = 2;       // warpgroups, each of which has a part of a product
+inline constexpr int kCluster = 8;     // CTAs of a cluster
+inline constexpr int kSharers = 4;     // of them that share the inputs of a product: a group
+inline constexpr int kMostGroups = 32;
 inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
 inline constexpr int kBlock = 64;   // inputs of a tile
 inline constexpr int kRowBytes = kBlock * 2;  // of a tile
@@ -21,8 +27,8 @@ inline constexpr int kFewUnits = 6;           // up to so many, warpgroups share
 inline constexpr int kMostRows = 64;          // of a product
 inline constexpr int kNormBlocks = 4;         // a CTA's share of a product with a norm
 inline constexpr int kMostDepth = 16;         // slots of the ring
-inline constexpr int kLeastDepth = 3;
-inline constexpr int kFlightBytes = 32 * 1024;  // of weights under way at once
+inline constexpr int kLeastDepth = 3, kUsualDepth = 4;
+inline constexpr int kAheadBytes = 96 * 1024;  // of weights that the L2 is asked for
 inline constexpr int kPhaseBytes = 1024;
 inline constexpr int kSharedBytes = 227 * 1024;
 
@@ -53,14 +59,17 @@ struct ProductPhase {
   float offset = 0, eps = 0;
   device::TableView scale, shift;
   std::uint8_t rows_differ = 0;  // each row its own scale and shift
-  // Sums and sums of squares of x's rows [cluster][m], where the phase that made x leaves them.
+  // Sums and sums of squares of x's rows [group][m], where the phase that made x leaves them.
   const float* row_sums = nullptr;
   Columns columns = Columns::plain;
   int n = 0, units = 0, turn = 0;
-  std::uint8_t by_columns = 0;  // warpgroups share the columns of a cluster, else its inputs
-  int most_units = 0;           // of a cluster
-  int inbox = 0;                // bytes of working memory before what is handed over to a CTA
-  float inverse_half = 1;       // 1 / (head / 2): for divisions
+  std::uint8_t by_columns = 0;  // warpgroups share the columns of a group, else its inputs
+  int most_units = 0;           // of a group
+  // Bytes of working memory before the inputs, the CTA's sums, what others hand over to it.
+  int inputs = 0, sums = 0, inbox = 0;
+  std::uint8_t row_log = 0;  // log2 of the threads that finish a row together
+  std::uint8_t late = 0;     // residual or tables are not complete before the phase may begin
+  float inverse_half = 1;    // 1 / (head / 2): for divisions
   // out = residual + gate * curve(sum + bias)
   const float* bias = nullptr;
   const float* up_bias = nullptr;
@@ -75,8 +84,8 @@ struct ProductPhase {
   // reader: results are multiplied by the weights, and their squares before that are summed up.
   const float* after_q = nullptr;
   const float* after_key = nullptr;
-  float* squares = nullptr;   // [cluster][2][m]
-  float* out_sums = nullptr;  // [cluster][m][2], of rows of out; only where units are few
+  float* squares = nullptr;   // [group][2][m]
+  float* out_sums = nullptr;  // [group][m][2], of rows of out; only where units are few
 };
 
 // fp32 products of few columns or inputs.
@@ -103,7 +112,7 @@ struct NormPhase {
 struct AttentionPhase {
   AttentionArgs args;
   int units = 0;           // of packed rows, see attention_units()
-  int span = 1;            // CTAs of a cluster that share a unit's keys
+  int span = 1;            // CTAs of a cluster that share a unit's keys: 1, 2, 4 or 8
   int cached = 0;          // no phase writes the first piece of keys
   float inverse_rows = 1;  // 1 / rows of the queries: for divisions
   RowFactor q, own_keys;
@@ -140,12 +149,13 @@ struct StepArgs {
   const Work* work = nullptr;  // [count, CTAs]; of products
   int count = 0;
   int region = 0, depth = 0, slot = 0;          // bytes of working memory; slots, bytes of each
-  int flight = 0;                               // bytes of weights under way at once
   const std::byte* stream = nullptr;            // packed weights
   const std::uint64_t* stream_first = nullptr;  // [CTAs] where a CTA's stream begins
   const std::uint32_t* piece_count = nullptr;   // [CTAs] bulk copies of a step
   const std::uint16_t* piece_rows = nullptr;    // [CTAs, piece_stride] kRowBytes each
   int piece_stride = 0;
+  const std::int32_t* positions = nullptr;  // [position_count] of the rows of every rotation
+  int position_count = 1;
   const std::int32_t* iteration = nullptr;  // stands for the current iteration wherever it appears
   int first = 0, repetitions = 0;
   std::uint32_t* barrier = nullptr;
@@ -162,43 +172,40 @@ __host__ __device__ inline Share share(int n, int part, int parts) {
   return {n * part / parts, n * (part + 1) / parts};
 }
 
-// What a warpgroup does of a CTA's product: units counted from the cluster's first, blocks from the
+// What a warpgroup does of a CTA's product: units counted from the group's first, blocks from the
 // CTA's; its weights come in so many pieces.
 struct Side {
   std::int16_t first_unit, units, first_block, blocks, pieces;
 };
 
-// What a cluster and one of its CTAs do of a product; made while planning.
+// What a group and one of its CTAs do of a product; made while planning.
 struct alignas(16) Work {
   Side side[kSides];
-  std::int16_t first_unit, units;    // of the cluster
+  std::int16_t first_unit, units;    // of the group
   std::int16_t first_block, blocks;  // of the CTA
   std::int16_t first_row, rows;      // that the CTA finishes
-  std::int16_t piece_blocks, sources;
-  float inverse_row = 0;  // 1 / results of a row: four columns each
+  std::int16_t piece_blocks;
 };
 static_assert(sizeof(Work) == 48);
 
 // Units of a warpgroup's part at most.
-__host__ __device__ inline int side_units(const ProductPhase& p, int clusters) {
-  const int most = (p.units + clusters - 1) / clusters;
+__host__ __device__ inline int side_units(const ProductPhase& p, int groups) {
+  const int most = (p.units + groups - 1) / groups;
   return p.by_columns ? (most + 1) / 2 : most;
 }
 
 // `slot`: bytes of a slot of the ring.
-__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int clusters, int slot) {
+__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int groups, int slot) {
   auto narrow = [](int x) { return static_cast<std::int16_t>(x); };
-  const int rank = cta % kCluster;
-  const Share units = share(p.units, (cta / kCluster + p.turn) % clusters, clusters);
-  const Share blocks = share(p.blocks, rank, kCluster), rows = share(p.m, rank, kCluster);
+  const int rank = cta % kSharers;
+  const Share units = share(p.units, (cta / kSharers + p.turn) % groups, groups);
+  const Share blocks = share(p.blocks, rank, kSharers), rows = share(p.m, rank, kSharers);
   Work w{};
   w.first_unit = narrow(units.first), w.units = narrow(units.count());
   w.first_block = narrow(blocks.first), w.blocks = narrow(blocks.count());
   w.first_row = narrow(rows.first), w.rows = narrow(rows.count());
-  w.inverse_row = units.count() ? 0.5f / static_cast<float>(units.count()) : 0.0f;
-  w.sources = narrow(p.by_columns ? kCluster : kCluster * kSides);
   const int most_blocks = p.by_columns ? blocks.count() : (blocks.count() + 1) / 2;
-  const int fit = slot / (side_units(p, clusters) * kColumns * kRowBytes);
+  const int fit = slot / (side_units(p, groups) * kColumns * kRowBytes);
   const int pieces = (most_blocks + fit - 1) / fit;
   w.piece_blocks = narrow(pieces ? (most_blocks + pieces - 1) / pieces : 1);
   for (int i = 0; i < kSides; ++i) {
@@ -244,21 +251,42 @@ __host__ __device__ inline int weight_row(const ProductPhase& p, int u, int n) {
   return h * p.head + (p.rotation.interleaved ? 2 * i + n % 2 : i + n % 2 * half);
 }
 
-// Bytes of working memory: the CTA's inputs in tiles, then what the cluster hands over to it.
+// Working memory: operands of results, the CTA's inputs in tiles, sums handed over to it. Operands
+// lie at the same place in all products: they are fetched while the sums of the one before are
+// read.
 inline int round_up(int x, int to) { return (x + to - 1) / to * to; }
 __host__ __device__ inline int row_tile_bytes(const ProductPhase& p) {
   return (p.m + kSwizzleRows - 1) / kSwizzleRows * kSwizzleRows * kRowBytes;
 }
-// The inputs, then in their place the CTA's sums.
-__host__ __device__ inline int inputs_bytes(const ProductPhase& p, int most_units) {
-  const int inputs = (p.blocks + kCluster - 1) / kCluster * row_tile_bytes(p);
-  const int sums = p.m * most_units * kColumns * 4 * (p.by_columns ? 1 : kSides);
-  return inputs > sums ? inputs : sums;
+inline int inputs_bytes(const ProductPhase& p) {
+  return (p.blocks + kSharers - 1) / kSharers * row_tile_bytes(p);
 }
-inline int product_bytes(const ProductPhase& p) {
-  const int rows = (p.m + kCluster - 1) / kCluster;
-  const int sources = p.by_columns ? kCluster : kCluster * kSides;
-  return p.inbox + sources * rows * p.most_units * kColumns * 4;
+// floats [sides that share inputs][row][column of the group]
+inline int sums_bytes(const ProductPhase& p) {
+  return p.m * p.most_units * kColumns * 4 * (p.by_columns ? 1 : kSides);
+}
+// floats [source][row of the CTA][column of the group]
+inline int inbox_bytes(const ProductPhase& p) {
+  const int rows = (p.m + kSharers - 1) / kSharers, sides = p.by_columns ? 1 : kSides;
+  return kSharers * sides * rows * p.most_units * kColumns * 4;
+}
+// Operands of a quad, four results side by side, 16 bytes each that is there. The same for all
+// rows: bias, weights of a norm; [part][quad of the group]. By row: turns, or gate and residual;
+// [turn of the threads][part][thread].
+__host__ __device__ inline int column_parts(const ProductPhase& p) {
+  return (p.bias || p.up_bias) + (p.after_q || p.after_key);
+}
+__host__ __device__ inline int row_parts(const ProductPhase& p) {
+  if (p.columns == Columns::pairs) return p.rotation.cos != nullptr;
+  return p.columns == Columns::plain ? (p.gate.data != nullptr) + (p.residual.data != nullptr) : 0;
+}
+constexpr int kOperandBytes = 16 * kThreads;  // of all threads' results of one turn
+__host__ __device__ inline int column_part_bytes(const ProductPhase& p) {
+  return p.most_units * 2 * 16;
+}
+inline int operands_bytes(const ProductPhase& p) {
+  const int lanes = 1 << p.row_log, turns = (p.most_units * 2 + lanes - 1) / lanes;
+  return column_parts(p) * column_part_bytes(p) + turns * row_parts(p) * kOperandBytes;
 }
 
 }  // namespace tendon::cuda::persistent

@@ -6,34 +6,16 @@
 
 namespace tendon::cuda::persistent {
 
-// Four results side by side: columns 4 h .. + 3 of unit `u` of the cluster, row m.
-struct Quad {
-  int u, m, h;
-};
+// Results are finished four side by side: columns 4 h .. + 3 of a unit. The threads of a row have
+// its quads by turns.
+struct Finisher {
+  int m, part, lanes, quads;  // the row; quads of it: none if the row is not this CTA's
+  int own;                    // the row counted from the CTA's first
 
-// What a CTA finishes: some rows of all of the cluster's columns. Where units are few, sixteen
-// threads have a row, so that they can add it up.
-struct Finish {
-  int first_row, rows, units, first_unit, total, source;  // source: floats from one to the next
-  bool few;
-  float inverse;
-
-  __device__ Finish(const ProductPhase& p, const Work& w)
-      : first_row(w.first_row),
-        rows(w.rows),
-        units(w.units),
-        first_unit(w.first_unit),
-        total(p.by_columns ? w.rows * w.units * 2 : kThreads),
-        source((p.m + kCluster - 1) / kCluster * w.units * kColumns),
-        few(!p.by_columns),
-        inverse(w.inverse_row) {}
-  __device__ Quad quad(int i) const {
-    const int r = few ? i >> 4 : divide(i, inverse), rest = few ? i & 15 : i - r * units * 2;
-    return {rest / 2, first_row + r, rest % 2};
-  }
-  __device__ bool has(const Quad& q) const { return q.u < units && q.m < first_row + rows; }
-  __device__ int at(const Quad& q) const {
-    return ((q.m - first_row) * units + q.u) * kColumns + q.h * 4;
+  __device__ Finisher(const ProductPhase& p, const Work& w, int thread)
+      : part(thread & (1 << p.row_log) - 1), lanes(1 << p.row_log), own(thread >> p.row_log) {
+    m = w.first_row + own;
+    quads = own < w.rows ? w.units * 2 : 0;
   }
 };
 
@@ -41,61 +23,91 @@ struct Finish {
 static __device__ __noinline__ float rare_curve(device::Curve c, float x) {
   return device::curve(c, x);
 }
-__device__ __forceinline__ float curve_of(device::Curve c, float x) {
-  if (c == device::Curve::none) return x;
-  if (c == device::Curve::gelu_erf) return rare_curve(c, x);
-  const float u = c == device::Curve::silu ? x : 1.5957691216057308f * (x + 0.044715f * x * x * x);
-  return __fdividef(x, 1.0f + __expf(-u));
-}
-
-// What results need beside their sums; fetched before they are complete.
-struct Operands {
-  float4 bias;
-  float4 gate;   // or the turns of two pairs
-  float4 other;  // a residual, or a norm's weights
-  int to, step;  // elements: where the first goes, and how far from it its partner
-};
-
-__device__ __forceinline__ float4 four(const float* p) {
-  return make_float4(p[0], p[1], p[2], p[3]);
-}
-
-__device__ __forceinline__ Operands plain_operands(const ProductPhase& p, const Where& w, int c,
-                                                   int m) {
-  Operands o{make_float4(0, 0, 0, 0), make_float4(1, 1, 1, 1), make_float4(0, 0, 0, 0), 0, 0};
-  o.to = m * static_cast<int>(p.out.row_stride) + c;
-  if (c >= p.n) return o;
-  if (p.residual.data) {
-    const int at = m * static_cast<int>(p.residual.row_stride) + c;
-    if (p.residual.dtype == DType::bf16) {
-      const uint2 v = __ldcg(
-          reinterpret_cast<const uint2*>(static_cast<const __nv_bfloat16*>(p.residual.data) + at));
-      const float2 x = device::unpack_bf16(v.x), y = device::unpack_bf16(v.y);
-      o.other = make_float4(x.x, x.y, y.x, y.y);
-    } else {
-      o.other =
-          __ldcg(reinterpret_cast<const float4*>(static_cast<const float*>(p.residual.data) + at));
+// x[0..N) through a curve that is one.
+template <int N>
+__device__ __forceinline__ void curve_of(device::Curve c, float (&x)[N]) {
+  if (c == device::Curve::gelu_erf) {
+#pragma unroll 1
+    for (int i = 0; i < N; ++i) {  // the first goes to the end
+      const float y = rare_curve(c, x[0]);
+#pragma unroll
+      for (int j = 0; j + 1 < N; ++j) x[j] = x[j + 1];
+      x[N - 1] = y;
     }
+    return;
   }
-  if (p.bias) o.bias = four(p.bias + c);
-  const float* gate = p.after_q;
-  if (p.gate.data) gate = table_row(p.gate, m, w.iteration, w.now);
-  if (gate) o.gate = four(gate + c);
-  return o;
-}
-
-__device__ __forceinline__ Operands gated_operands(const ProductPhase& p, int c, int m) {
-  Operands o{};
-  o.to = m * static_cast<int>(p.out.row_stride) + c;
-  if (p.bias) o.bias.x = p.bias[c], o.bias.z = p.bias[c + 1];
-  if (p.up_bias) o.bias.y = p.up_bias[c], o.bias.w = p.up_bias[c + 1];
-  return o;
+  const bool silu = c == device::Curve::silu;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const float u = silu ? x[i] : 1.5957691216057308f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+    x[i] = __fdividef(x[i], 1.0f + __expf(-u));
+  }
 }
 
 // The part of q, key and value that a unit's columns belong to.
 __device__ __forceinline__ int part_of(const ProductPhase& p, int unit) {
   return (8 * unit >= p.q_columns) + (8 * unit >= p.q_columns + p.key_columns);
 }
+
+// Columns of q, key or value that quad h of a unit has: two pairs of a rotation, or four neighbours
+// of a value; all lie in one head.
+struct Pairs {
+  int part, head, first;  // first: column of the head; the pair's other is `step` on
+  int i;                  // number of the first pair in the head
+  int step, next;         // next: from one pair to the next
+
+  __device__ __forceinline__ Pairs(const ProductPhase& p, int unit, int h) {
+    part = part_of(p, unit);
+    const int half = p.head / 2;
+    const int before = part == 0 ? 0 : part == 1 ? p.q_columns : p.q_columns + p.key_columns;
+    const int pair = 4 * unit + 2 * h - before / 2;
+    head = divide(pair, p.inverse_half);
+    i = pair - head * half;
+    const bool halves = part < 2 && !p.rotation.interleaved;
+    first = halves ? i : 2 * i;
+    step = halves ? half : 1, next = halves ? 1 : 2;
+  }
+  // Where two neighbours of four columns begin, and the two others: a load each.
+  __device__ int others() const { return step > 1 ? step : 2; }
+};
+
+// What results need beside their sums.
+struct Operands {
+  float4 bias, factor, other;
+};
+
+// Of quad `q`; `row`: of the thread's turn, left at the next.
+__device__ __forceinline__ Operands read_operands(const ProductPhase& p, const std::byte* columns,
+                                                  int q, const std::byte*& row) {
+  Operands o{make_float4(0, 0, 0, 0), make_float4(1, 1, 1, 1), make_float4(0, 0, 0, 0)};
+  columns += q * 16;
+  const bool bias = p.bias || p.up_bias, weights = p.after_q || p.after_key;
+  if (bias) o.bias = *reinterpret_cast<const float4*>(columns);
+  float4 weight = make_float4(1, 1, 1, 1);
+  if (weights) {
+    weight = *reinterpret_cast<const float4*>(columns + (bias ? column_part_bytes(p) : 0));
+  }
+  auto next = [&] {
+    const float4 v = *reinterpret_cast<const float4*>(row);
+    row += kOperandBytes;
+    return v;
+  };
+  if (p.columns == Columns::pairs) {
+    o.other = weight;
+    if (p.rotation.cos) o.factor = next();
+  } else if (p.columns == Columns::plain) {
+    o.factor = p.gate.data ? next() : weight;
+    if (!p.residual.data) return o;
+    o.other = next();
+    if (p.residual.dtype == DType::bf16) {
+      const float2 x = device::unpack_bf16(__float_as_uint(o.other.x));
+      const float2 y = device::unpack_bf16(__float_as_uint(o.other.y));
+      o.other = make_float4(x.x, x.y, y.x, y.y);
+    }
+  }
+  return o;
+}
+
 // Rows to write to.
 struct Target {
   void* data;
@@ -118,158 +130,164 @@ __device__ __forceinline__ Target target_of(const ProductPhase& p, int part) {
                       : v.stride};
 }
 
-// Two pairs of a rotation, or four neighbours of a value; all lie in one head.
-__device__ __forceinline__ Operands pair_operands(const ProductPhase& p, const int32_t* positions,
-                                                  int unit, int m, int h) {
-  const int part = part_of(p, unit), half = p.head / 2;
-  const int before = part == 0 ? 0 : part == 1 ? p.q_columns : p.q_columns + p.key_columns;
-  const int pair = 4 * unit + 2 * h - before / 2, head = divide(pair, p.inverse_half);
-  const int i = pair - head * half;
-  const bool halves = part < 2 && !p.rotation.interleaved;
-  Operands o{make_float4(0, 0, 0, 0), make_float4(1, 0, 1, 0), make_float4(1, 1, 1, 1), 0,
-             halves ? half : 1};
-  const int first = halves ? i : 2 * i, c = head * p.head + first, next = halves ? 1 : 2;
-  if (part < 2 && p.rotation.cos) {
-    const int at = positions[m] * half + i;
-    o.gate = make_float4(p.rotation.cos[at], p.rotation.sin[at], p.rotation.cos[at + 1],
-                         p.rotation.sin[at + 1]);
+// Two neighbours at `at`, two others at `then`.
+__device__ __forceinline__ void store_twos(const Target& to, int at, float2 x, int then, float2 y) {
+  if (to.dtype == DType::f32) {
+    float* data = static_cast<float*>(to.data);
+    *reinterpret_cast<float2*>(data + at) = x, *reinterpret_cast<float2*>(data + then) = y;
+    return;
   }
-  const float* weights = part == 0 ? p.after_q : p.after_key;
-  if (part < 2 && weights) {
-    weights += c;
-    o.other = make_float4(weights[0], weights[o.step], weights[next], weights[next + o.step]);
-  }
-  if (p.bias) {
-    const float* bias = p.bias + before + c;
-    o.bias = make_float4(bias[0], bias[o.step], bias[next], bias[next + o.step]);
-  }
-  const int columns = part ? p.key_columns : p.q_columns;
-  const int row = m * divide(columns, 0.5f * p.inverse_half) + head;
-  o.to = row * target_of(p, part).stride + first;
-  return o;
+  const bool bf16 = to.dtype == DType::bf16;
+  uint16_t* data = static_cast<uint16_t*>(to.data);
+  *reinterpret_cast<uint32_t*>(data + at) =
+      bf16 ? device::pack_bf16(x.x, x.y) : device::pack_f16(x.x, x.y);
+  *reinterpret_cast<uint32_t*>(data + then) =
+      bf16 ? device::pack_bf16(y.x, y.y) : device::pack_f16(y.x, y.y);
 }
 
-__device__ __forceinline__ Operands operands_of(const ProductPhase& p, const Where& w,
-                                                const int32_t* positions, const Quad& q, int unit) {
-  if (p.columns == Columns::plain) return plain_operands(p, w, 8 * unit + 4 * q.h, q.m);
-  if (p.columns == Columns::gated) return gated_operands(p, 4 * unit + 2 * q.h, q.m);
-  return pair_operands(p, positions, unit, q.m, q.h);
-}
-
-__device__ __forceinline__ void store_two(const Target& to, int at, float x, float y) {
+// Four neighbours; what the readers see of them.
+__device__ __forceinline__ float4 store_four(const Target& to, int at, float4 v) {
   if (to.dtype == DType::bf16) {
-    *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(to.data) + at) =
+    const uint2 bits = make_uint2(device::pack_bf16(v.x, v.y), device::pack_bf16(v.z, v.w));
+    *reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(to.data) + at) = bits;
+    const float2 x = device::unpack_bf16(bits.x), y = device::unpack_bf16(bits.y);
+    return make_float4(x.x, x.y, y.x, y.y);
+  }
+  store_twos(to, at, make_float2(v.x, v.y), at + 2, make_float2(v.z, v.w));
+  return v;
+}
+
+__device__ __forceinline__ float square(float4 v) {
+  return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+}
+
+// Two pairs of q, key or value: with their norm's weights, turned. Squares before that are added
+// to those of queries and of keys.
+__device__ __forceinline__ void store_pairs(const ProductPhase& p, const Pairs& t, int m,
+                                            float4 sum, const Operands& o, float2& squares) {
+  const bool halves = t.step > 1;
+  const Target view = target_of(p, t.part);
+  // Operands lie as in memory; of halves that is the firsts of both pairs, then the seconds.
+  auto by_pairs = [&](float4 v) { return halves ? make_float4(v.x, v.z, v.y, v.w) : v; };
+  if (p.bias) {
+    const float4 b = by_pairs(o.bias);
+    sum.x += b.x, sum.y += b.y, sum.z += b.z, sum.w += b.w;
+  }
+  const float s = square(sum);
+  squares.x += t.part == 0 ? s : 0.0f, squares.y += t.part == 1 ? s : 0.0f;
+  if (!view.data) return;
+  float4 v = sum;
+  float4 turn = make_float4(1, 1, 0, 0);  // cosines, sines
+  if (t.part < 2) {
+    const float4 w = by_pairs(o.other);
+    if (t.part == 0 ? p.after_q != nullptr : p.after_key != nullptr) {
+      v = make_float4(sum.x * w.x, sum.y * w.y, sum.z * w.z, sum.w * w.w);
+    }
+    if (p.rotation.cos) turn = o.factor;
+  }
+  const float x0 = v.x * turn.x - v.y * turn.z, y0 = v.y * turn.x + v.x * turn.z;
+  const float x1 = v.z * turn.y - v.w * turn.w, y1 = v.w * turn.y + v.z * turn.w;
+  const int columns = t.part ? p.key_columns : p.q_columns;
+  const int row = m * divide(columns, 0.5f * p.inverse_half) + t.head;
+  const int to = row * view.stride + t.first;
+  store_twos(view, to, make_float2(x0, halves ? x1 : y0), to + t.others(),
+             make_float2(halves ? y0 : x1, y1));
+}
+
+// Four columns; added to `seen` are their sum and the sum of their squares as they are stored.
+__device__ __forceinline__ void store_plain(const ProductPhase& p, int c, int m, float4 sum,
+                                            const Operands& o, float2& seen) {
+  if (c >= p.n) return;
+  float v[4] = {sum.x + o.bias.x, sum.y + o.bias.y, sum.z + o.bias.z, sum.w + o.bias.w};
+  if (p.squares) {  // of a norm of queries, whose weights are the factor
+    seen.x += square(make_float4(v[0], v[1], v[2], v[3]));
+  }
+  if (p.curve != device::Curve::none) curve_of(p.curve, v);
+  const Target view = target_of(p.out);
+  const float4 r =
+      store_four(view, m * view.stride + c,
+                 make_float4(fmaf(v[0], o.factor.x, o.other.x), fmaf(v[1], o.factor.y, o.other.y),
+                             fmaf(v[2], o.factor.z, o.other.z), fmaf(v[3], o.factor.w, o.other.w)));
+  if (p.out_sums) seen.x += r.x + r.y + r.z + r.w, seen.y += square(r);
+}
+
+// Two columns of a gate and of what it is multiplied with.
+__device__ __forceinline__ void store_gated(const ProductPhase& p, int c, int m, float4 sum,
+                                            const Operands& o) {
+  float gate[2] = {sum.x + o.bias.x, sum.z + o.bias.y};
+  if (p.curve != device::Curve::none) curve_of(p.curve, gate);
+  const Target view = target_of(p.out);
+  const float x = gate[0] * (sum.y + o.bias.z), y = gate[1] * (sum.w + o.bias.w);
+  const int at = m * view.stride + c;
+  if (view.dtype == DType::bf16) {
+    *reinterpret_cast<uint32_t*>(static_cast<__nv_bfloat16*>(view.data) + at) =
         device::pack_bf16(x, y);
-  } else if (to.dtype == DType::f16) {
-    *reinterpret_cast<uint32_t*>(static_cast<__half*>(to.data) + at) = device::pack_f16(x, y);
   } else {
-    *reinterpret_cast<float2*>(static_cast<float*>(to.data) + at) = make_float2(x, y);
+    device::store(view.data, at, view.dtype, x), device::store(view.data, at + 1, view.dtype, y);
   }
 }
 
-// What is stored, in what the readers see of it.
-__device__ __forceinline__ float2 store_seen(const Target& to, int at, float x, float y) {
-  store_two(to, at, x, y);
-  return to.dtype == DType::bf16 ? device::unpack_bf16(device::pack_bf16(x, y)) : make_float2(x, y);
-}
-
-// Sum and sum of squares of what is stored of a row of plain columns.
-__device__ __forceinline__ float2 store_results(const ProductPhase& p, int unit, int h, float4 sum,
-                                                const Operands& o) {
-  if (p.columns == Columns::gated) {
-    store_two(target_of(p.out), o.to, curve_of(p.curve, sum.x) * sum.y,
-              curve_of(p.curve, sum.z) * sum.w);
-  } else if (p.columns == Columns::plain) {
-    if (8 * unit + 4 * h >= p.n) return make_float2(0, 0);
-    const float2 a =
-        store_seen(target_of(p.out), o.to, curve_of(p.curve, sum.x) * o.gate.x + o.other.x,
-                   curve_of(p.curve, sum.y) * o.gate.y + o.other.y);
-    const float2 b =
-        store_seen(target_of(p.out), o.to + 2, curve_of(p.curve, sum.z) * o.gate.z + o.other.z,
-                   curve_of(p.curve, sum.w) * o.gate.w + o.other.w);
-    return make_float2(a.x + a.y + b.x + b.y, a.x * a.x + a.y * a.y + b.x * b.x + b.y * b.y);
+__device__ __forceinline__ void store_quad(const ProductPhase& p, int unit, int h, int m,
+                                           float4 sum, const Operands& o, float2& sums) {
+  if (p.columns == Columns::pairs) {
+    store_pairs(p, Pairs(p, unit, h), m, sum, o, sums);
+  } else if (p.columns == Columns::gated) {
+    store_gated(p, 4 * unit + 2 * h, m, sum, o);
   } else {
-    const Target view = target_of(p, part_of(p, unit));
-    if (!view.data) return make_float2(0, 0);
-    const float4 v =
-        make_float4(sum.x * o.other.x, sum.y * o.other.y, sum.z * o.other.z, sum.w * o.other.w);
-    const float x0 = v.x * o.gate.x - v.y * o.gate.y, y0 = v.y * o.gate.x + v.x * o.gate.y;
-    const float x1 = v.z * o.gate.z - v.w * o.gate.w, y1 = v.w * o.gate.z + v.z * o.gate.w;
-    const bool apart = o.step > 1;
-    store_two(view, o.to, x0, apart ? x1 : y0);
-    store_two(view, o.to + (apart ? o.step : 2), apart ? y0 : x1, y1);
-  }
-  return make_float2(0, 0);
-}
-
-// Squares of the rows that this CTA finished, from the raw results that it left in its own sums.
-static __device__ __noinline__ void sum_squares(const ProductPhase& p, const Where& w,
-                                                const Work& work, const float* sums) {
-  const Finish f(p, work);
-  const int lane = w.lane();
-#pragma unroll 1
-  for (int m = f.first_row + w.warp(); m < f.first_row + f.rows; m += kWarps) {
-    float q = 0, k = 0;
-#pragma unroll 2
-    for (int i = lane; i < f.units * 2; i += 32) {
-      const float4 v = *reinterpret_cast<const float4*>(sums + f.at({i / 2, m, i % 2}));
-      const float s = v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-      const int part = p.columns == Columns::plain ? 0 : part_of(p, f.first_unit + i / 2);
-      q += part == 0 ? s : 0.0f, k += part == 1 ? s : 0.0f;
-    }
-    q = device::warp_sum(q), k = device::warp_sum(k);
-    if (lane == 0) {
-      p.squares[2 * w.cluster * p.m + m] = q;
-      p.squares[(2 * w.cluster + 1) * p.m + m] = k;
-    }
+    store_plain(p, 8 * unit + 4 * h, m, sum, o, sums);
   }
 }
 
-// From partial sums to results.
-static __device__ __noinline__ void finish_product(const ProductPhase& phase, const Where& w,
-                                                   const Gate& gate, const Work& work,
-                                                   const int32_t* positions, float* partial,
-                                                   Inbox& inbox) {
+// Where partial sums of a row come from and go to.
+struct Results {
+  Inbox inbox;
+  std::uint32_t address;  // the same in every CTA: floats [source][row of the CTA][column]
+  const float* sums;      // the same place
+};
+
+// From partial sums, added in a fixed order, to results.
+__device__ __forceinline__ void finish_product(const ProductPhase& phase, const Where& w,
+                                               const Gate& gate, const Work& work,
+                                               const std::byte* operands, Results& results) {
   const ProductPhase p = phase;  // in registers: else every store would have it read anew
-  const Finish f(p, work);
-  const int sources = work.sources;
-  bool met = false;
+  const Finisher f(p, work, w.thread);
+  const std::byte* columns = operands;
+  const std::byte* rows = operands + column_parts(p) * column_part_bytes(p) + w.thread * 16;
+  const int units = work.units, first_unit = work.first_unit;
+  const int sources = p.by_columns ? kSharers : kSharers * kSides;
+  const int stride = (p.m + kSharers - 1) / kSharers * units * kColumns;
+  const float* row = results.sums + f.own * units * kColumns;
+  results.inbox.wait();
+  gate.mark(8);
+  float2 sums = make_float2(0, 0);
 #pragma unroll 1
-  for (int i = w.thread; !met || i < f.total; i += kThreads) {
-    const Quad q = f.quad(min(i, max(f.total - 1, 0)));
-    const bool live = i < f.total && f.has(q);
-    const int unit = min(f.first_unit + q.u, p.units - 1);
-    const Operands o = operands_of(p, w, positions, {q.u, min(q.m, p.m - 1), q.h}, unit);
-    if (!met) {
-      met = true;
-      inbox.wait();
-      gate.mark(8);
-    }
-    float2 seen = make_float2(0, 0);
-    if (live) {
-      float* from = partial + f.at(q);
-      float4 sum = o.bias;
-#pragma unroll 4
-      for (int s = 0; s < sources; ++s) {
-        const float4 part = *reinterpret_cast<const float4*>(from + s * f.source);
-        sum.x += part.x, sum.y += part.y, sum.z += part.z, sum.w += part.w;
+  for (int q = f.part; q < f.quads; q += f.lanes) {
+    const float* from = row + q * 4;
+    float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 1
+    for (int s = 0; s < sources; s += kSharers, from += kSharers * stride) {
+#pragma unroll
+      for (int i = 0; i < kSharers; ++i) {
+        const float4 v = *reinterpret_cast<const float4*>(from + i * stride);
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
-      if (p.squares) *reinterpret_cast<float4*>(from) = sum;
-      seen = store_results(p, unit, q.h, sum, o);
     }
-    if (!p.out_sums) continue;
-#pragma unroll 1
-    for (int s = 8; s > 0; s /= 2) {
-      seen.x += __shfl_xor_sync(0xffffffffu, seen.x, s);
-      seen.y += __shfl_xor_sync(0xffffffffu, seen.y, s);
-    }
-    if (live && i % 16 == 0) {
-      reinterpret_cast<float2*>(p.out_sums)[w.cluster * p.m + q.m] = seen;
-    }
+    const Operands o = read_operands(p, columns, q, rows);
+    store_quad(p, first_unit + q / 2, q % 2, f.m, sum, o, sums);
   }
+  if (!p.out_sums && !p.squares) return;
+#pragma unroll
+  for (int s = 16; s > 0; s /= 2) {  // sixteen threads or more have a row
+    const float x = __shfl_xor_sync(0xffffffffu, sums.x, s);
+    const float y = __shfl_xor_sync(0xffffffffu, sums.y, s);
+    if (s < 16 || f.lanes > 16) sums.x += x, sums.y += y;
+  }
+  if (f.part > 0 || f.own >= work.rows) return;
   if (p.squares) {
-    team_sync();
-    sum_squares(phase, w, work, partial);
+    p.squares[2 * w.group * p.m + f.m] = sums.x;
+    p.squares[(2 * w.group + 1) * p.m + f.m] = sums.y;
+  } else {
+    reinterpret_cast<float2*>(p.out_sums)[w.group * p.m + f.m] = sums;
   }
 }
 

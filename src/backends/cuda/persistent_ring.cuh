@@ -23,33 +23,49 @@ struct Turn {
   }
 };
 
-// By one thread: all pieces of all repetitions. No more than `flight` bytes are under way at once:
-// what else a phase asks of memory waits behind them.
+// Asks the L2 for pieces some way ahead of those that are copied: memory is idle while phases wait,
+// and what the ring cannot hold comes faster from there. The stream begins anew when it ends.
+struct Ahead {
+  const std::byte *begin, *from;
+  const std::uint16_t* rows;
+  std::uint32_t count, next = 0;
+
+  __device__ __forceinline__ Ahead(const StepArgs& a, int cta)
+      : begin(a.stream + a.stream_first[cta]),
+        from(begin),
+        rows(a.piece_rows + std::size_t(cta) * a.piece_stride),
+        count(a.piece_count[cta]) {
+    for (int bytes = 0; bytes < kAheadBytes;) bytes += ask();
+  }
+  __device__ __forceinline__ int ask() {
+    const int bytes = rows[next] * kRowBytes;
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+    from += bytes;
+    if (++next == count) next = 0, from = begin;
+    return bytes;
+  }
+};
+
+// By one thread: all pieces of all repetitions.
 __device__ inline void bring_weights(const StepArgs& a, const RingMemory& m, int cta) {
   const std::uint64_t policy = device::evict_first_policy();
   const std::byte* begin = a.stream + a.stream_first[cta];
   const std::uint16_t* rows = a.piece_rows + std::size_t(cta) * a.piece_stride;
   const std::uint32_t count = a.piece_count[cta];
-  Turn now{0, 1}, landing;
-  std::uint32_t oldest = 0;
-  int flying = 0;
+  Ahead ahead(a, cta);
+  Turn now{0, 1};
   for (int repetition = 0; repetition < a.repetitions; ++repetition) {
     const std::byte* from = begin;
     int bytes = rows[0] * kRowBytes;
     for (std::uint32_t i = 0; i < count; ++i) {
       const int next = rows[i + 1];  // one more is there
       device::barrier_wait(m.empty + now.slot * 8, now.parity);
-      while (flying > 0 && flying + bytes > a.flight) {
-        device::barrier_wait(m.full + landing.slot * 8, landing.parity);
-        flying -= rows[oldest] * kRowBytes;
-        landing = landing.soon(1, m.depth);
-        if (++oldest == count) oldest = 0;
-      }
       device::barrier_expect(m.full + now.slot * 8, bytes);
       device::bulk_copy(m.slots + now.slot * m.slot_bytes, from, bytes, m.full + now.slot * 8,
                         policy);
-      flying += bytes, from += bytes, bytes = next * kRowBytes;
+      from += bytes, bytes = next * kRowBytes;
       now = now.soon(1, m.depth);
+      ahead.ask();
     }
   }
 }

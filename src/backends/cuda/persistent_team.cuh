@@ -30,11 +30,15 @@ __device__ inline const float* table_row(const device::TableView& t, int r,
 // Where one of the kThreads threads stands that execute phases. `thread` is read anew in every
 // phase: what is computed from it would else be kept in registers over all phases.
 struct Where {
-  int cta, ctas, rank, cluster, clusters;
+  int cta, ctas;
+  int rank, group, groups;  // in the group of those that share inputs; the group; of how many
   const int32_t* iteration;
   int now;
   int thread;
   __device__ int lane() const { return thread % 32; }
+  // In the cluster: this CTA, and number i of those that share its inputs.
+  __device__ int place() const { return cta % kCluster; }
+  __device__ int sharer(int i) const { return place() - rank + i; }
   __device__ int warp() const { return thread / 32; }
 };
 
@@ -44,15 +48,15 @@ __device__ inline int read_thread() {
   return t;
 }
 
-// The CTA's kThreads threads that execute phases meet; the warp that brings weights takes no part.
+// The CTA's kThreads threads that execute phases meet; the warps beside it take no part.
 __device__ __forceinline__ void team_sync() {
   asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
 }
 
 // Leave to begin: until then a phase touches nothing that the phases before it write.
 struct Gate {
-  const uint32_t* counter;
-  uint32_t target;
+  uint32_t barrier;  // shared address; complete when all CTAs have finished the phases before
+  uint32_t parity;
   bool waits;
   long long* marks;  // of this phase, in one thread of the grid; else null
 
@@ -60,13 +64,20 @@ struct Gate {
     if (marks) marks[i] = clock64();
   }
   __device__ void wait() const {
-    if (waits) {
-      if (threadIdx.x == 0) device::wait_for(counter, target);
-      team_sync();
-    }
+    if (waits) device::barrier_wait(barrier, parity);
     mark(1);
   }
 };
+
+// The same for the next phase.
+__device__ __forceinline__ void next_gate(Gate& g, bool waits) {
+  g.waits = waits;
+  if (waits) g.parity ^= 1;
+}
+
+__device__ __forceinline__ void arrive_here(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
 
 __device__ inline uint32_t peer_address(uint32_t shared, int rank) {
   uint32_t to;
@@ -83,13 +94,6 @@ __device__ __forceinline__ void push2(uint32_t to, uint32_t barrier, float x, fl
       "f"(x), "f"(y), "r"(barrier)
       : "memory");
 }
-__device__ __forceinline__ void push4(uint32_t to, uint32_t barrier, float4 v) {
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, "
-      "[%5];" ::"r"(to),
-      "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w), "r"(barrier)
-      : "memory");
-}
 
 // The same of many bytes at once, from this CTA's shared memory, by one thread. What is copied must
 // have been fenced for the copy engine and stays until it has arrived.
@@ -101,19 +105,10 @@ __device__ __forceinline__ void push_block(uint32_t to, uint32_t barrier, uint32
       "r"(from), "r"(bytes), "r"(barrier)
       : "memory");
 }
+
+// Before what threads wrote to shared memory is read by the copy engine or the tensor cores.
 __device__ __forceinline__ void fence_for_copies() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
-// Until the barrier's phase of `parity` is complete; what CTAs of the cluster wrote for it is seen
-// after.
-__device__ __forceinline__ void wait_for_cluster(uint32_t barrier, uint32_t parity) {
-  asm volatile(
-      "{\n .reg .pred done;\n"
-      "again:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-      " @!done bra again;\n}" ::"r"(barrier),
-      "r"(parity)
-      : "memory");
 }
 
 // What arrives at this CTA by push. One exchange at a time: a phase may have one, and between two
@@ -128,15 +123,26 @@ struct Inbox {
   }
   // By all threads of the team; every one sees what was pushed.
   __device__ __forceinline__ void wait() {
-    wait_for_cluster(barrier, parity);
+    device::barrier_wait(barrier, parity);
     parity ^= 1;
   }
 };
 
+// Until the barrier's phase of `parity` is complete; what CTAs of the cluster wrote for it is seen
+// after.
+__device__ __forceinline__ void wait_for_cluster(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n .reg .pred done;\n"
+      "again:\n mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      " @!done bra again;\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
 // All threads of the cluster's teams meet; writes of before are seen after.
 // `barrier`: the shared address of an mbarrier of kCluster arrivals in every CTA.
 struct Meeting {
-  uint32_t barrier, parity;
+  std::uint32_t barrier, parity;
   __device__ __forceinline__ void meet(int thread) {
     team_sync();
     if (thread < kCluster) {
