@@ -148,8 +148,9 @@ void run(Options& o) {
 void add_loop_options(CLI::App& command, sim::RolloutOptions& how) {
   command.add_option("--episodes", how.episodes, "how many")->check(CLI::PositiveNumber);
   command.add_option("--seed", how.seed, "of scenes and noise");
-  command.add_option("--execute", how.execute, "ticks between inferences")
-      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--execute", how.execute, "ticks between inferences; 0: 8, of the task blocks 4")
+      ->check(CLI::NonNegativeNumber);
   command.add_option("--steps", how.steps, "denoising steps; 0: the contract's");
   command.add_option("--delay", how.delay, "ticks by which each chunk comes late")
       ->check(CLI::NonNegativeNumber);

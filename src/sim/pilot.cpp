@@ -18,6 +18,7 @@ double seconds_since(Clock::time_point begin) {
 
 Pilot::Pilot(const Infer& infer, const PilotOptions& options)
     : infer_(infer), options_(options), cameras_(options.picture_size) {
+  if (options_.execute == 0) options_.execute = 8;
   for (const std::string_view name : kCameraNames) {
     seen_.cameras.push_back({std::string(name), {}});
   }

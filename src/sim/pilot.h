@@ -18,7 +18,7 @@ namespace tendon::sim {
 using Infer = std::function<Status(const Observation&, const InferOptions&, Chunk&)>;
 
 struct PilotOptions {
-  int execute = 8;  // ticks between inferences
+  int execute = 0;  // ticks between inferences; 0: 8, in rollouts of the task `blocks` 4
   int steps = 0;    // denoising steps; 0: the contract's
   int delay = 0;    // ticks from an observation to its chunk's arrival; the old one runs on
   std::array<bool, kCameras> blanked = {};  // pictures the policy gets in black

@@ -22,7 +22,7 @@ double seconds_since(Clock::time_point begin) {
 
 void check(const RolloutOptions& options) {
   if (options.episodes < 1) throw Error("rollout: at least one episode, got fewer");
-  if (options.execute < 1) throw Error("rollout: a chunk is executed for at least one tick");
+  if (options.execute < 0) throw Error("rollout: a chunk is executed for at least one tick");
   if (options.delay < 0) throw Error("rollout: the delay counts ticks from 0 up");
 }
 
@@ -41,7 +41,10 @@ class Loop {
  public:
   // `infer` null: the expert drives.
   Loop(const Infer* infer, const RolloutOptions& options) : options_(options) {
-    if (infer != nullptr) pilot_.emplace(*infer, options);
+    PilotOptions pilot = options;
+    // Pushing and letting go want a fresh look sooner than picking up: docs/demo.md.
+    if (pilot.execute == 0 && options.task == Task::blocks) pilot.execute = 4;
+    if (infer != nullptr) pilot_.emplace(*infer, pilot);
   }
 
   EpisodeOutcome run(int number) {
