@@ -79,7 +79,10 @@ def judge(args, folder):
         common = ["--task", args.task, "--episodes", str(args.episodes), "--seed", str(args.seed)]
         if args.dtype:
             common += ["--dtype", args.dtype]
+        if args.execute:
+            common += ["--execute", str(args.execute)]
         results[name] = rollout(args.tendon, folder, [*common, *options])
+        results[name]["options"] = [*common, *options]
         del results[name]["list"]
         print(row(name, results[name]), flush=True)
     (args.results or folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -94,6 +97,7 @@ def main():
     parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="", choices=["", "f32", "bf16"])
+    parser.add_argument("--execute", type=int, default=0, help="0: the task's, or the row's")
     parser.add_argument("--suite", choices=list(SUITES), help="absent: choose, or blocks")
     parser.add_argument("--results", type=pathlib.Path, help="instead of FOLDER/results.json")
     args = parser.parse_args()

@@ -73,7 +73,7 @@ def test_training_runs_and_writes_a_policy(generator, out):
 
 def test_training_goes_on_from_a_policy(generator, out):
     train(generator, out, "--begin", str(SHIPPED), "--corrections", "2", "--every", "2",
-          "--rate", "1e-5", "--no-auxiliary")
+          "--rate", "1e-5", "--keep", "0.5", "--no-auxiliary")
     folder = out / "seed_0"
     words, numbers = "tokenizer.model", "norm_stats.json"
     assert (folder / words).read_bytes() == (SHIPPED / words).read_bytes()

@@ -6,7 +6,7 @@ From a trained policy on, with its tokenizer and statistics, on data that shows 
 what it does wrong (the expert takes over from it somewhere in each of the corrections):
 
     python3 tools/train_demo/train.py --generator build/bin/demo_data --task blocks --no-auxiliary \
-      --begin assets/blocks --corrections 3000 --rate 4e-4 --seeds 1 --out out/blocks
+      --begin assets/blocks --corrections 2500 --rate 4e-4 --keep 0.5 --seeds 1 --out out/blocks
 
 Several GPUs: one call each, with its own --device, --first-seed and --out, and the --data that one
 call of demo_data wrote. SIGTERM ends a training early; what it has by then is written.
@@ -49,6 +49,8 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--task", default="pick_block", choices=["pick_block", "blocks"])
     parser.add_argument("--begin", type=pathlib.Path, help="folder of a policy; absent: at random")
+    parser.add_argument("--keep", type=float, default=0,
+                        help="share of --begin's own weights in what is written")
     parser.add_argument("--episodes", type=int, default=10000)
     parser.add_argument("--corrections", type=int, default=0, help="episodes that --begin begins")
     parser.add_argument("--every", type=int, default=1, help="of how many frames one is used")
@@ -68,6 +70,8 @@ def arguments():
     args = parser.parse_args()
     if args.corrections and not (args.begin and args.generator):
         parser.error("--corrections needs --begin and --generator")
+    if args.keep and not args.begin:
+        parser.error("--keep needs --begin")
     return args
 
 
@@ -203,6 +207,13 @@ class Trainer:
         for mean, target in zip(means, targets):
             mean.lerp_(target, share)
 
+    def result(self):
+        """The average over time, drawn back towards the policy it began from."""
+        if not self.args.keep:
+            return self.average
+        begin = pi05.stored(self.args.begin, self.args.device)
+        return {k: torch.lerp(v, begin[k], self.args.keep) for k, v in self.average.items()}
+
     def run(self, data):
         """The clock starts once the loss is compiled. Returns (iteration, flow, auxiliary) rows."""
         history, began, seconds = [], None, self.args.seconds
@@ -224,7 +235,7 @@ class Trainer:
 
 def write_policy(folder, trainer, frames, tokenizer_path):
     folder.mkdir(parents=True, exist_ok=True)
-    pi05.save(trainer.average, trainer.dims, folder)
+    pi05.save(trainer.result(), trainer.dims, folder)
     statistics = json.dumps({"norm_stats": frames.statistics}, indent=1)
     (folder / "norm_stats.json").write_text(statistics + "\n")
     shutil.copy(tokenizer_path, folder / "tokenizer.model")
