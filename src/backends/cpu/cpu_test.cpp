@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 #include "backends/reference/reference.h"
@@ -182,6 +183,29 @@ TEST(CpuTest, ThreadsShareRowsWithoutAChangeOfResults) {
     const std::vector<float> alone = run_tower(dtype, 1);
     for (int threads : {2, 3, 5}) EXPECT_EQ(run_tower(dtype, threads), alone) << threads;
   }
+}
+
+std::ptrdiff_t threads_of_this_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+std::unique_ptr<Executable> multiply(std::int64_t width, int threads) {
+  auto program = std::make_unique<Program>();
+  const BufferRef x = program->add(BufferSpec{"x", DType::f32, {8, width}});
+  const BufferRef y = program->add(BufferSpec{"y", DType::f32, {8, width}});
+  Trace& t = program->traces.emplace_back("t", *program);
+  t.add(ops::Linear{.x = t.buffer(x),
+                    .weight = program->add(weight({width, width}, Format::f32)),
+                    .out = t.buffer(y)});
+  return make_cpu()->compile(std::move(program), {.threads = threads});
+}
+
+TEST(CpuTest, OnlyAProgramWorthSharingStartsThreads) {
+  const std::ptrdiff_t before = threads_of_this_process();
+  const auto small = multiply(64, 4);
+  EXPECT_EQ(threads_of_this_process(), before);
+  const auto large = multiply(512, 4);
+  EXPECT_EQ(threads_of_this_process(), before + 3);
 }
 
 TEST(CpuTest, WarmCallsAllocateNothing) {
