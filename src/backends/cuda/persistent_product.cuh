@@ -36,8 +36,8 @@ struct SidePlan {
   __device__ __forceinline__ SidePlan(const Work& w, int warp, const Ring& ring)
       : side(uniform(warp / 4)) {
     const Side& s = w.side[side];
-    const int a = uniform(s.units | s.blocks << 16), b = uniform(w.side[0].pieces);
-    units = a & 0xffff, blocks = a >> 16, both = b;
+    const int sizes = uniform(s.units | s.blocks << 16);
+    units = sizes & 0xffff, blocks = sizes >> 16, both = uniform(w.side[0].pieces);
     piece_blocks = uniform(w.piece_blocks), first_block = s.first_block;
     first = ring.turn.soon(both > 0 ? side : 0, ring.memory.depth);
   }

@@ -52,20 +52,20 @@ __device__ __forceinline__ int part_of(const ProductPhase& p, int unit) {
 // Columns of q, key or value that quad h of a unit has: two pairs of a rotation, or four neighbours
 // of a value; all lie in one head.
 struct Pairs {
-  int part, head, first;  // first: column of the head; the pair's other is `step` on
+  int part, before;       // before: columns in front of the part
+  int head, first, step;  // first: column of the head; the pair's other is `step` on
   int i;                  // number of the first pair in the head
-  int step, next;         // next: from one pair to the next
 
   __device__ __forceinline__ Pairs(const ProductPhase& p, int unit, int h) {
     part = part_of(p, unit);
     const int half = p.head / 2;
-    const int before = part == 0 ? 0 : part == 1 ? p.q_columns : p.q_columns + p.key_columns;
+    before = part == 0 ? 0 : part == 1 ? p.q_columns : p.q_columns + p.key_columns;
     const int pair = 4 * unit + 2 * h - before / 2;
     head = divide(pair, p.inverse_half);
     i = pair - head * half;
     const bool halves = part < 2 && !p.rotation.interleaved;
     first = halves ? i : 2 * i;
-    step = halves ? half : 1, next = halves ? 1 : 2;
+    step = halves ? half : 1;
   }
   // Where two neighbours of four columns begin, and the two others: a load each.
   __device__ int others() const { return step > 1 ? step : 2; }
@@ -248,11 +248,10 @@ struct Results {
 // From partial sums, added in a fixed order, to results.
 __device__ __forceinline__ void finish_product(const ProductPhase& phase, const Where& w,
                                                const Gate& gate, const Work& work,
-                                               const std::byte* operands, Results& results) {
+                                               const std::byte* columns, Results& results) {
   const ProductPhase p = phase;  // in registers: else every store would have it read anew
   const Finisher f(p, work, w.thread);
-  const std::byte* columns = operands;
-  const std::byte* rows = operands + column_parts(p) * column_part_bytes(p) + w.thread * 16;
+  const std::byte* rows = columns + column_parts(p) * column_part_bytes(p) + w.thread * 16;
   const int units = work.units, first_unit = work.first_unit;
   const int sources = p.by_columns ? kSharers : kSharers * kSides;
   const int stride = (p.m + kSharers - 1) / kSharers * units * kColumns;

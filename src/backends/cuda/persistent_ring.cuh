@@ -82,10 +82,7 @@ struct Ring {
   }
   // By every warp of its side.
   __device__ __forceinline__ void release(const Turn& t) const {
-    if (threadIdx.x % 32 == 0) {
-      asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(memory.empty + t.slot * 8)
-                   : "memory");
-    }
+    if (threadIdx.x % 32 == 0) arrive_here(memory.empty + t.slot * 8);
   }
 };
 

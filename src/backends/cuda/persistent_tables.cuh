@@ -91,6 +91,13 @@ __device__ inline void localise(Phase& phase, const StepArgs& a, Fixed& f) {
   if (phase.kind == Kind::gather && phase.gather.index == a.iteration) phase.gather.index = &f.now;
 }
 
+// What fetch_phase() asked for is there, for lane 0.
+__device__ __forceinline__ void settle_phase(const StepArgs& a, Fixed& f, int slot, int lane) {
+  device::copy_async_wait<0>();
+  __syncwarp();
+  if (lane == 0) localise(phase_at(f, slot), a, f);
+}
+
 __device__ __forceinline__ void warp_arrives(std::uint64_t& barrier, int lane) {
   __syncwarp();
   if (lane == 0) arrive_here(device::shared_address(&barrier));
@@ -105,9 +112,7 @@ __device__ __forceinline__ void wait_for_phase(std::uint64_t& begun, int at) {
 __device__ inline void bring_phases(const StepArgs& a, Fixed& f, Where w) {
   const int lane = w.lane(), count = a.repetitions * a.count;
   fetch_phase(a, f, 0, 0, lane);
-  device::copy_async_wait<0>();
-  __syncwarp();
-  if (lane == 0) localise(phase_at(f, 0), a, f);
+  settle_phase(a, f, 0, lane);
   __syncwarp();
   int phase = 0, slot = 0;
 #pragma unroll 1
@@ -119,9 +124,7 @@ __device__ inline void bring_phases(const StepArgs& a, Fixed& f, Where w) {
     if (now.kind == Kind::product && now.product.norm != NormKind::none && !now.product.late) {
       fetch_columns(now.product, f.work[slot], w, f.affine[at % 2]);
     }
-    device::copy_async_wait<0>();
-    __syncwarp();
-    if (lane == 0) localise(phase_at(f, next_one), a, f);
+    settle_phase(a, f, next_one, lane);
     warp_arrives(f.tables, lane);
     phase = next, slot = next_one;
     if (next == 0) w.now += 1;
@@ -160,9 +163,8 @@ struct OperandFetch {
     for (int q = w.lane(); q < quads; q += 32) {
       const Pairs t(p, work.first_unit + q / 2, q % 2);
       const int c = t.head * p.head + t.first;
-      const int before = t.part == 0 ? 0 : t.part == 1 ? p.q_columns : p.q_columns + p.key_columns;
       uint32_t to = columns + q * 16;
-      if (p.bias) copy_pairs(to, p.bias + before + c, t.others()), to += part_bytes;
+      if (p.bias) copy_pairs(to, p.bias + t.before + c, t.others()), to += part_bytes;
       if (t.part == 2) continue;
       const float* weights = t.part == 0 ? p.after_q : p.after_key;
       if (weights) copy_pairs(to, weights + c, t.others());

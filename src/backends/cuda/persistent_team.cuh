@@ -8,16 +8,6 @@
 
 namespace tendon::cuda::persistent {
 
-// What other CTAs of this kernel wrote is read past the L1.
-__device__ inline float load_fresh(const void* p, int64_t i, DType t) {
-  if (t == DType::bf16) {
-    const unsigned short bits = __ldcg(static_cast<const unsigned short*>(p) + i);
-    return __uint_as_float(static_cast<uint32_t>(bits) << 16);
-  }
-  if (t == DType::f16) return __half2float(__ldcg(static_cast<const __half*>(p) + i));
-  return __ldcg(static_cast<const float*>(p) + i);
-}
-
 // The table row of operand row r; `now` is the current iteration, whose counter may lag behind.
 __device__ inline const float* table_row(const device::TableView& t, int r,
                                          const int32_t* iteration, int now) {
