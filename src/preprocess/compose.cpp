@@ -13,6 +13,13 @@ bool is_float(ResizeRule rule) {
          rule == ResizeRule::squash_float;
 }
 
+bool is_boxed(ResizeRule rule) {
+  return rule == ResizeRule::letterbox || rule == ResizeRule::letterbox_float ||
+         rule == ResizeRule::letterbox_float_dark;
+}
+
+float bar_value(ResizeRule rule) { return rule == ResizeRule::letterbox_float_dark ? -1.0f : 0.0f; }
+
 void Composer::place(const ImageView& camera_image, const Camera& camera, const Picture& layout,
                      std::uint8_t* picture) {
   ImageView in = camera_image;
@@ -62,13 +69,13 @@ void Composer::place(const FloatView& camera_image, const Camera& camera, const 
     }
     in.data = turned_values_.data();
   }
-  const bool boxed = rule_ != ResizeRule::squash_float;
+  const bool boxed = is_boxed(rule_);
   const Letterbox box = boxed ? letterbox(in.height, in.width, camera.height, camera.width)
                               : Letterbox{camera.height, camera.width, 0, 0};
   resized_.resize(static_cast<std::size_t>(box.height) * box.width * 3);
   const FloatSpan resized{resized_.data(), box.height, box.width};
   boxed ? resizer_.resize_floats(in, resized) : resizer_.resize_floats_antialiased(in, resized);
-  const float low = rule_ == ResizeRule::letterbox_float_dark ? -1.0f : 0.0f;
+  const float low = bar_value(rule_);
   if (boxed) {
     for (float& v : resized_) v = std::clamp(v, low, 1.0f);
   }

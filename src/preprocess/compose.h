@@ -31,5 +31,7 @@ class Composer {
 };
 
 bool is_float(ResizeRule rule);
+bool is_boxed(ResizeRule rule);    // the aspect is kept and the rest filled with bars
+float bar_value(ResizeRule rule);  // of bars, before the pixel rule
 
 }  // namespace tendon

@@ -30,7 +30,7 @@ FrameMaker::FrameMaker(const ImageRules& rules, const Picture& picture, std::siz
   for (std::size_t c = 0; c < 3; ++c) {
     std::copy(values[c].begin(), values[c].end(), weights_.begin() + table::kValues + 256 * c);
   }
-  weights_[table::kBar] = rules.resize == ResizeRule::letterbox_float_dark ? -1.0f : 0.0f;
+  weights_[table::kBar] = bar_value(rules.resize);
 }
 
 CameraFrame FrameMaker::of(const ImageView& frame, std::string_view key) {
@@ -57,10 +57,7 @@ CameraFrame FrameMaker::of(const ImageView& frame, std::string_view key) {
 void FrameMaker::make_table(int height, int width) {
   const Camera& c = *camera_;
   Box whole{c.height, c.width, 0, 0}, inner = whole;  // what the frame becomes; where it is put
-  const bool boxed = rules_->resize == ResizeRule::letterbox ||
-                     rules_->resize == ResizeRule::letterbox_float ||
-                     rules_->resize == ResizeRule::letterbox_float_dark;
-  if (boxed) {
+  if (is_boxed(rules_->resize)) {
     const Letterbox box = letterbox(height, width, c.height, c.width);
     inner = whole = {box.height, box.width, box.top, box.left};
     whole.top = whole.left = 0;
@@ -84,7 +81,7 @@ void FrameMaker::make_table(int height, int width) {
 
 void FrameMaker::add_axis(const Axis& axis) {
   const bool smooth = is_float(rules_->resize);
-  const bool lerp = smooth && rules_->resize != ResizeRule::squash_float;
+  const bool lerp = smooth && is_boxed(rules_->resize);
   std::int32_t* first = table_.data() + axis.first_at;
   std::int32_t* begin = table_.data() + axis.weights_at;
   for (int i = 0; i < axis.count; ++i) {
