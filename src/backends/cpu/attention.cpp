@@ -13,6 +13,9 @@ constexpr std::int64_t kKeys = 64;  // a tile: 64 KB each of keys and values at 
 constexpr std::int64_t kLaneFloats = 96 * 256, kMostLanes = 512;
 // In tile registers products are cheap beside turning the values of a tile.
 constexpr std::int64_t kTileLaneFloats = 384 * 256;
+// Lanes of a share of the rows below which making keys ready for each would cost more than meeting
+// threads does; a panel's where tile registers take few keys nearly as they lie.
+constexpr std::int64_t kLeastLanes = 64, kFewKeyFloats = 1 << 14;
 
 struct Piece {
   View k, v, bias;
@@ -69,7 +72,7 @@ class Attention : public Step {
 
   std::int64_t tiles_of(std::int64_t keys) const { return (keys + keys_ - 1) / keys_; }
 
-  bool together(const View& v) const { return v.dense() && group_ == v.shape()[2]; }
+  std::int64_t lane_bytes(const View& v) const;
 
   View q_, score_bias_, out_;
   std::array<Piece, 2> pieces_;
@@ -82,7 +85,7 @@ class Attention : public Step {
   std::int64_t sum_rows_;      // of a panel's sums: the head width, or more in tile registers
   bool in_tiles_;
   TileAttend tiles_;
-  bool q_together_, out_together_;  // neighbouring lanes are neighbouring rows
+  std::int64_t q_lane_, out_lane_;  // bytes between neighbouring lanes where that is one number
   AttentionDivision division_;
   std::vector<Work> work_;             // of each thread
   std::vector<AttentionPart> states_;  // of each task, where keys are split
@@ -97,11 +100,9 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
       visible_(op.visible),
       scale_(op.scale),
       kernels_(&planner.kernels()) {
-  double keys = 0;
   for (std::size_t i = 0; i <= last_; ++i) {
     pieces_[i] = {planner.view(op.keys[i].k), planner.view(op.keys[i].v),
                   planner.view(op.keys[i].bias), planner.integers(op.keys[i].length)};
-    keys += static_cast<double>(pieces_[i].k.shape()[1]);
   }
   width_ = sum_rows_ = q_.width();
   in_tiles_ = TileAttend::suits(planner, op);
@@ -110,8 +111,8 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   if (width_ == 16) pitch_ = 16;          // a line each: they are
   const std::int64_t key_heads = pieces_[0].k.shape()[2];
   group_ = q_.shape()[2] / key_heads;
-  q_together_ = pitch_ == width_ && together(q_);
-  out_together_ = pitch_ == width_ && together(out_);
+  q_lane_ = lane_bytes(q_);
+  out_lane_ = lane_bytes(out_);
   threads_ = planner.threads();
   division_ = division();
   make_work(planner);
@@ -123,6 +124,13 @@ Attention::Attention(Planner& planner, const ops::Attention& op)
   }
 }
 
+std::int64_t Attention::lane_bytes(const View& v) const {
+  const auto element = static_cast<std::int64_t>(size_of(v.dtype()));
+  const std::int64_t heads = v.shape()[2], query = v.stride(1), head = v.stride(2);
+  if (group_ == 1) return query * element;
+  return group_ == heads && query == heads * head ? head * element : 0;
+}
+
 AttentionDivision Attention::division() const {
   const std::int64_t floats = in_tiles_ ? kTileLaneFloats : kLaneFloats;
   AttentionShape shape{.samples = q_.shape()[0],
@@ -131,8 +139,14 @@ AttentionDivision Attention::division() const {
                        .group = group_,
                        .columns = kernels_->panel_columns,
                        .most_lanes = std::clamp<std::int64_t>(floats / width_, 96, kMostLanes),
+                       .least_lanes = kLeastLanes,
                        .threads = threads_};
-  for (std::size_t i = 0; i <= last_; ++i) shape.key_tiles += tiles_of(pieces_[i].k.shape()[1]);
+  std::int64_t keys = 0;
+  for (std::size_t i = 0; i <= last_; ++i) {
+    keys += pieces_[i].k.shape()[1];
+    shape.key_tiles += tiles_of(pieces_[i].k.shape()[1]);
+  }
+  if (in_tiles_ && keys * width_ <= kFewKeyFloats) shape.least_lanes = kernels_->panel_columns;
   return divide(shape);
 }
 
@@ -165,7 +179,7 @@ void Attention::make_work(Planner& planner) {
   }
   const auto q = planner.own_of<float>(in_tiles_ ? 0 : width_ * division_.lanes);
   const auto k = planner.own_of<float>(in_tiles_ ? 0 : keys_ * pitch_);
-  const auto v = planner.own_of<float>(keys_ * pitch_);
+  const auto v = planner.own_of<float>(in_tiles_ ? 0 : keys_ * pitch_);
   const auto scores = planner.own_of<float>(keys_ * columns);
   const auto rows = planner.own_of<float>(columns * pitch_);
   const auto bias = planner.own_of<const float*>(division_.lanes);
@@ -190,12 +204,10 @@ void Attention::load_queries(const Task& t, const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
   for (std::int64_t panel = 0; panel < t.rows; panel += columns) {
     const std::int64_t count = std::min(columns, t.rows - panel);
-    if (q_together_) {
-      kernels_->load(q_.dtype(), q_.row(place(t, panel)), count * width_, w.rows);
-    } else {
-      for (std::int64_t lane = 0; lane < count; ++lane) {
-        kernels_->load(q_.dtype(), q_.row(place(t, panel + lane)), width_, w.rows + lane * pitch_);
-      }
+    const std::int64_t step = q_lane_ > 0 ? count : 1;
+    for (std::int64_t lane = 0; lane < count; lane += step) {
+      kernels_->load_rows({q_.dtype(), q_.row(place(t, panel + lane)), q_lane_, step, width_,
+                           pitch_, w.rows + lane * pitch_});
     }
     std::fill_n(w.rows + count * pitch_, (columns - count) * pitch_, 0.0f);
     if (in_tiles_) {
@@ -219,14 +231,16 @@ void Attention::widen(const View& from, const Task& t, Range keys, float* to) co
 }
 
 void Attention::load_keys(const Task& t, const Piece& p, Range keys, const Work& w) const noexcept {
-  widen(p.v, t, keys, w.v);
-  if (in_tiles_) {
-    const std::int64_t k_row = p.k.stride(1) * 2;  // bf16
-    tiles_.load_keys(w.thread,
-                     {row_of(p.k, t, keys.begin), k_row, w.v, pitch_, keys.end - keys.begin});
-  } else {
+  if (!in_tiles_) {
     widen(p.k, t, keys, w.k);
+    widen(p.v, t, keys, w.v);
+    return;
   }
+  tiles_.load_keys(w.thread, {.k = row_of(p.k, t, keys.begin),
+                              .v = row_of(p.v, t, keys.begin),
+                              .k_row = p.k.stride(1) * 2,
+                              .v_row = p.v.stride(1) * 2,
+                              .count = keys.end - keys.begin});
 }
 
 // Fills limit with what each lane sees of the keys of a tile; false where no lane sees any.
@@ -288,12 +302,10 @@ void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPa
   }
   kernels_->from_lanes(sum, width_, pitch_, w.rows);
   const std::int64_t count = std::min(columns, t.rows - panel);
-  if (out_together_) {
-    kernels_->store(out_.dtype(), w.rows, count * width_, out_.row(place(t, panel)));
-    return;
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    kernels_->store(out_.dtype(), w.rows + i * pitch_, width_, out_.row(place(t, panel + i)));
+  const std::int64_t step = out_lane_ > 0 ? count : 1;
+  for (std::int64_t i = 0; i < count; i += step) {
+    kernels_->store_rows({out_.dtype(), w.rows + i * pitch_, pitch_, step, width_, out_lane_,
+                          out_.row(place(t, panel + i))});
   }
 }
 

@@ -7,9 +7,6 @@
 namespace tendon::cpu {
 namespace {
 
-// Lanes of a task below which widening its keys would cost more than meeting threads does.
-constexpr std::int64_t kLeastLanes = 64;
-
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // Rows [B, S] in shares of threads, each cut into tasks of one sample and key head. Whether all of
@@ -23,7 +20,7 @@ bool share_rows(const AttentionShape& s, AttentionDivision& d) {
     for (std::int64_t b = mine.begin / s.queries; b * s.queries < mine.end; ++b) {
       const std::int64_t from = std::max(mine.begin - b * s.queries, std::int64_t{0}) * s.group;
       const std::int64_t to = std::min(mine.end - b * s.queries, s.queries) * s.group;
-      if (to - from < kLeastLanes) return false;
+      if (to - from < s.least_lanes) return false;
       const std::int64_t parts = ceil_div(to - from, s.most_lanes);
       const std::int64_t step = ((to - from) / parts + s.columns) / s.columns * s.columns;
       lanes = std::max(lanes, std::min(step, ceil_div(to - from, s.columns) * s.columns));

@@ -17,6 +17,7 @@ struct AttentionShape {
   std::int64_t samples = 0, queries = 0, key_heads = 0, group = 0;  // B, S, Hk, G
   std::int64_t columns = 0;                                         // of a panel of lanes
   std::int64_t most_lanes = 0;                                      // of a task
+  std::int64_t least_lanes = 64;                                    // of a share of the rows
   std::int64_t key_tiles = 0;                                       // at most, of a sample
   int threads = 1;
 };

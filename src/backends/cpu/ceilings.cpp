@@ -48,26 +48,27 @@ std::unique_ptr<Program> product_program(const ProductShape& shape, DType dtype)
 }
 
 double measure_stream(int threads) {
-  const cpu::Memory memory(std::size_t{192} << 20);
+  const cpu::Memory memory(std::size_t{512} << 20);  // more than most last-level caches
   auto* words = reinterpret_cast<std::uint64_t*>(memory.data());
   const auto count = static_cast<std::int64_t>(memory.bytes() / 8);
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads));
   Team team(threads);
   team.start();
+  cpu::spread(team, count, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(words + begin, words + end, std::uint64_t{1});
+  });
   double best = 0;
-  for (int repetition = 0; repetition < 6; ++repetition) {
+  for (int repetition = 0; repetition < 5; ++repetition) {
     const Clock::time_point start = Clock::now();
     team.run(1, [&](int, int part) {
       const cpu::Range mine = cpu::share(count, part, threads);
-      std::uint64_t s[4] = {};
-      for (std::int64_t i = mine.begin; i + 4 <= mine.end; i += 4) {
-        for (int j = 0; j < 4; ++j)
-          s[j] += words[i + j] += static_cast<std::uint64_t>(repetition == 0);
+      std::uint64_t s[8] = {};
+      for (std::int64_t i = mine.begin; i + 8 <= mine.end; i += 8) {
+        for (int j = 0; j < 8; ++j) s[j] += words[i + j];
       }
-      sums[static_cast<std::size_t>(part)] += s[0] + s[1] + s[2] + s[3];
+      for (const std::uint64_t sum : s) sums[static_cast<std::size_t>(part)] += sum;
     });
-    if (repetition > 0)
-      best = std::max(best, static_cast<double>(memory.bytes()) / seconds_since(start));
+    best = std::max(best, static_cast<double>(memory.bytes()) / seconds_since(start));
   }
   require(sums[0] != 0, "cpu: the memory measurement read nothing");
   return best;

@@ -21,7 +21,7 @@ struct Ceilings {
   ProductRate few_rows_f32, few_rows_bf16;  // 10 rows, weights streamed from memory
 };
 
-// Takes about two seconds and 300 MB. threads 0: all. Throws Error.
+// Takes about two seconds and 512 MB. threads 0: all. Throws Error.
 Ceilings measure_ceilings(int threads = 0);
 
 // One Linear [rows, k] x [n, k] in format and activations of one type, repeated over `copies`

@@ -67,6 +67,23 @@ struct RowLoad {
   float* out = nullptr;
 };
 
+// fp32 rows `pitch` apart to rows of f32, bf16 or f16, `row_bytes` apart.
+struct RowStore {
+  DType to = DType::f32;
+  const float* x = nullptr;
+  std::int64_t pitch = 0, rows = 0, width = 0, row_bytes = 0;
+  void* out = nullptr;
+};
+
+// Rows of bf16 as columns: out[width][filled], `out_bytes` apart, zeros past the last row.
+// `filled`: a multiple of Kernels::width.
+struct RowTurn {
+  const void* x = nullptr;
+  std::int64_t row_bytes = 0, rows = 0, width = 0, filled = 0;
+  void* out = nullptr;
+  std::int64_t out_bytes = 0;
+};
+
 // One tile of attention: `lanes` (a multiple of panel_columns) query rows that share a key head,
 // against `keys` keys. State between tiles: peak, total [lanes], sum [Dh][panel_columns] a panel.
 struct AttentionTile {
@@ -98,6 +115,8 @@ struct Kernels {
   void (*store)(DType to, const float* src, std::int64_t n, void* dst);
 
   void (*load_rows)(const RowLoad& rows);
+  void (*store_rows)(const RowStore& rows);
+  void (*turn_rows)(const RowTurn& rows);
 
   void (*activate)(Act act, float* x, std::int64_t n);                         // in place
   void (*add)(float* x, const float* y, std::int64_t n);                       // x += y

@@ -102,6 +102,34 @@ TEST_P(KernelsTest, HalvesRoundAsTheBaseDoes) {
   }
 }
 
+TEST_P(KernelsTest, RowsAreStoredAndTurned) {
+  const std::int64_t rows = 21, pitch = 80, filled = 32;
+  const std::vector<float> x = uniform(rows * pitch, -2, 2);
+  for (std::int64_t width : {1, 7, 16, 32, 33, 64, 72}) {
+    const auto bytes = width * 2 + 6;
+    std::vector<std::byte> stored(static_cast<std::size_t>(rows * bytes));
+    k().store_rows({DType::bf16, x.data(), pitch, rows, width, bytes, stored.data()});
+    std::vector<std::uint16_t> turned(static_cast<std::size_t>((width + 1) * (filled + 3)), 7);
+    k().turn_rows({.x = stored.data(),
+                   .row_bytes = bytes,
+                   .rows = rows,
+                   .width = width,
+                   .filled = filled,
+                   .out = turned.data(),
+                   .out_bytes = (filled + 3) * 2});
+    for (std::int64_t d = 0; d <= width; ++d) {
+      for (std::int64_t r = 0; r < filled + 3; ++r) {
+        const bool written = d < width && r < filled;
+        const int want = !written    ? 7
+                         : r >= rows ? 0
+                                     : f32_to_bf16(x[static_cast<std::size_t>(r * pitch + d)]);
+        ASSERT_EQ(turned[static_cast<std::size_t>(d * (filled + 3) + r)], want)
+            << width << ": " << r << " " << d;
+      }
+    }
+  }
+}
+
 struct ProductShape {
   std::int64_t rows, n, k;
 };

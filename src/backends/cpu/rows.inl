@@ -74,6 +74,43 @@ void load_rows(const RowLoad& r) {
   load_each_row(r, [&](const std::byte* x, float* out) { load_row(r.from, x, r.width, out); });
 }
 
+void store_rows(const RowStore& r) {
+  const float* x = r.x;
+  auto* out = static_cast<std::byte*>(r.out);
+  for (std::int64_t i = 0; i < r.rows; ++i, x += r.pitch, out += r.row_bytes) {
+    store_row(r.to, x, r.width, out);
+  }
+}
+
+// Rows of W pairs of neighbours, turned as lanes of 32 bits; then lower and upper halves go apart.
+void turn_rows(const RowTurn& r) {
+  const auto* x = static_cast<const std::byte*>(r.x);
+  auto* out = static_cast<std::byte*>(r.out);
+  for (std::int64_t first = 0; first < r.filled; first += W) {
+    for (std::int64_t d = 0; d < r.width; d += 2 * W) {
+      const std::int64_t wide = r.width - d < 2 * W ? r.width - d : 2 * W;
+      F m[W];
+      for (std::int64_t i = 0; i < W; ++i) {
+        m[i] = F{};
+        const std::byte* from = x + (first + i) * r.row_bytes + d * 2;
+        if (first + i >= r.rows) continue;
+        if (wide == 2 * W) {
+          m[i] = load(reinterpret_cast<const float*>(from));
+        } else {
+          __builtin_memcpy(&m[i], from, static_cast<std::size_t>(wide) * 2);
+        }
+      }
+      transpose(m);
+      std::byte* to = out + d * r.out_bytes + first * 2;
+      for (std::int64_t j = 0; j < wide; ++j, to += r.out_bytes) {
+        const U pairs = bits(m[j / 2]);
+        *reinterpret_cast<LooseH*>(to) =
+            __builtin_convertvector(j % 2 ? pairs >> 16 : pairs & 0xffffu, H);
+      }
+    }
+  }
+}
+
 void activate_row(Act act, float* x, std::int64_t n) {
   using Index = std::int64_t;
   switch (act) {

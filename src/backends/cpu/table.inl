@@ -9,6 +9,8 @@ constexpr Kernels kTable{
     .load = load_row,
     .store = store_row,
     .load_rows = load_rows,
+    .store_rows = store_rows,
+    .turn_rows = turn_rows,
     .activate = activate_row,
     .add = add_row,
     .multiply = multiply_row,

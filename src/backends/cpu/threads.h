@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <type_traits>
 
 #include "base/team.h"
 
@@ -47,12 +48,22 @@ void split(const Worker& w, int threads, std::int64_t count, const F& f) noexcep
 // Tasks 0, 1, ... given to whichever worker asks next.
 class Tasks {
  public:
-  // f(i) for tasks that no other of the `threads` workers has; each asks once in a phase.
+  // f(i) for tasks that no other of the `threads` workers has, or f(i, next) where `next` is what
+  // the worker does after it (>= count: nothing); each asks once in a phase.
   template <class F>
   void take(const Worker& w, int threads, std::int64_t count, const F& f) noexcept {
     if (w.index() >= threads) return;
     std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-    for (; i < count; i = next_.fetch_add(1, std::memory_order_relaxed)) f(i);
+    while (i < count) {
+      if constexpr (std::is_invocable_v<const F&, std::int64_t, std::int64_t>) {
+        const std::int64_t next = next_.fetch_add(1, std::memory_order_relaxed);
+        f(i, next);
+        i = next;
+      } else {
+        f(i);
+        i = next_.fetch_add(1, std::memory_order_relaxed);
+      }
+    }
     // Each comes too late once; after the last of them nobody asks.
     if (i == count + threads - 1) next_.store(0, std::memory_order_relaxed);
   }

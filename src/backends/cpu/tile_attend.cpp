@@ -14,6 +14,13 @@ constexpr std::int64_t kLine = 64;  // between rows, so that they lie in differe
 
 std::int64_t whole(std::int64_t n) { return (n + kTileDepth - 1) / kTileDepth * kTileDepth; }
 
+// Line by line, so that short rows cost no call each.
+void copy_row(const std::byte* from, std::int64_t bytes, std::byte* to) {
+  std::int64_t at = 0;
+  for (; at + 64 <= bytes; at += 64) std::memcpy(to + at, from + at, 64);
+  if (at < bytes) std::memcpy(to + at, from + at, static_cast<std::size_t>(bytes - at));
+}
+
 }  // namespace
 
 bool TileAttend::suits(const Planner& planner, const ops::Attention& op) {
@@ -44,23 +51,20 @@ void TileAttend::load_queries(int thread, std::int64_t panel, const float* rows,
 }
 
 void TileAttend::load_keys(int thread, const Keys& keys) const {
-  const std::int64_t filled = whole(keys.count), bytes = width_ * 2;
+  const std::int64_t filled = whole(keys.count), bytes = width_ * 2, tail = deep_ * 2 - bytes;
   std::byte* k = k_.of(thread);
-  for (std::int64_t key = 0; key < filled; ++key, k += k_row_) {
-    const bool there = key < keys.count;
-    if (there) std::memcpy(k, keys.k + key * keys.k_row, static_cast<std::size_t>(bytes));
-    std::memset(k + (there ? bytes : 0), 0,
-                static_cast<std::size_t>(deep_ * 2 - (there ? bytes : 0)));
+  for (std::int64_t key = 0; key < keys.count; ++key, k += k_row_) {
+    copy_row(keys.k + key * keys.k_row, bytes, k);
+    if (tail > 0) std::memset(k + bytes, 0, static_cast<std::size_t>(tail));
   }
-  std::fill_n(keys.v + keys.count * keys.pitch, (filled - keys.count) * keys.pitch, 0.0f);
-  float* turned = turned_.of(thread);
-  for (std::int64_t key = 0; key < filled; key += kTileColumns) {
-    kernels_->to_lanes(keys.v + key * keys.pitch, keys.pitch, width_, turned);
-    std::byte* v = v_.of(thread) + key * 2;
-    for (std::int64_t d = 0; d < width_; ++d, v += v_row_) {
-      kernels_->store(DType::bf16, turned + d * kTileColumns, kTileColumns, v);
-    }
-  }
+  std::memset(k, 0, static_cast<std::size_t>((filled - keys.count) * k_row_));
+  kernels_->turn_rows({.x = keys.v,
+                       .row_bytes = keys.v_row,
+                       .rows = keys.count,
+                       .width = width_,
+                       .filled = filled,
+                       .out = v_.of(thread),
+                       .out_bytes = v_row_});
 }
 
 void TileAttend::attend(int thread, const AttentionTile& t, float scale) const {

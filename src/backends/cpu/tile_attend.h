@@ -23,13 +23,11 @@ class TileAttend {
 
   // L rows of queries in fp32, `pitch` apart.
   void load_queries(int thread, std::int64_t panel, const float* rows, std::int64_t pitch) const;
-  // Keys as they lie, and values in fp32 rows `pitch` apart, of which those up to a whole pass
-  // past the last are written.
+  // Rows of keys and values as they lie.
   struct Keys {
-    const std::byte* k = nullptr;
-    std::int64_t k_row = 0;  // bytes
-    float* v = nullptr;
-    std::int64_t pitch = 0, count = 0;
+    const std::byte *k = nullptr, *v = nullptr;
+    std::int64_t k_row = 0, v_row = 0;  // bytes
+    std::int64_t count = 0;
   };
   void load_keys(int thread, const Keys& keys) const;
   // As Kernels::attend with these operands, of tile.head_width = D; tile.q, .k and .v are not used.
@@ -42,7 +40,7 @@ class TileAttend {
   Own<std::byte> q_;                    // panels of [D / 2][L][2]
   Own<std::byte> k_, v_;                // [keys, D]; [D, keys]
   Own<std::byte> weights_;              // [keys / 2][L][2]
-  Own<float> turned_;                   // [Dh, L]
+  Own<float> turned_;                   // of queries: [Dh, L]
 };
 
 }  // namespace tendon::cpu

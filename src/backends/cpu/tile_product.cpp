@@ -8,12 +8,15 @@ namespace tendon::cpu {
 namespace {
 
 constexpr std::int64_t kTaskRows = 256;
-constexpr std::int64_t kSumFloats = 1 << 16;  // of a task: 256 KB, an eighth of L2
-// Of K between two visits of a sum: 32 columns are 128 KB then, 256 rows 1 MB, both stay in L2.
-constexpr std::int64_t kSliceDepth = 2048;
+constexpr std::int64_t kSumFloats = 1 << 15;  // of a task: 128 KB, a sixteenth of L2
 constexpr std::int64_t kTasksOfThread = 4;
+// Of K between two visits of a sum: 32 columns are 192 KB then, 256 rows 1.5 MB; both stay in L2.
+constexpr std::int64_t kSliceDepth = 3072;
 // What is left of K after whole passes visits every sum once more: little beside 16 passes.
 constexpr std::int64_t kLeastRaggedRun = 512;
+// Threads share rows where weights come from near caches: ops on the same rows need no meeting.
+constexpr std::int64_t kLeastOwnRows = 4, kNearWeightBytes = 1 << 19;
+constexpr std::int64_t kNearSumFloats = 1 << 13;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -37,8 +40,15 @@ struct TileProduct::Task {
   std::int64_t segment, row, rows, group, groups;
 };
 
+// Where a matrix' sums go, and what the thread will multiply by after it.
+struct TileProduct::Place {
+  float* sums = nullptr;
+  const std::byte* next = nullptr;
+};
+
 TileProduct::TileProduct(Planner& planner, const TileRows& x, ProductSpec spec)
     : x_(x),
+      plain_(spec.x),
       w_(spec.weight),
       up_(spec.up),
       epilogue_(std::move(spec.epilogue)),
@@ -50,44 +60,60 @@ TileProduct::TileProduct(Planner& planner, const TileRows& x, ProductSpec spec)
 }
 
 void TileProduct::plan_tasks() {
-  block_rows_ = even(x_.rows, kTileRows);
-  task_rows_ = block_rows_ * even(ceil_div(x_.rows, block_rows_), kTaskRows / block_rows_);
-  task_groups_ = std::min(w_.panels, kSumFloats / (task_rows_ * kTileColumns));
+  const std::int64_t weight_bytes = w_.panels * w_.panel_bytes * (up_.n > 0 ? 2 : 1);
+  own_rows_ = plain_ && threads_ > 1 && x_.rows >= kLeastOwnRows * threads_ &&
+              weight_bytes <= kNearWeightBytes;
+  const std::int64_t rows = own_rows_ ? ceil_div(x_.rows, threads_) : x_.rows;
+  block_rows_ = std::clamp<std::int64_t>(rows, 1, kTileRows);
+  task_rows_ = block_rows_ * even(ceil_div(rows, block_rows_), kTaskRows / block_rows_);
+  const std::int64_t floats = own_rows_ ? kNearSumFloats : kSumFloats;
+  task_groups_ = std::clamp<std::int64_t>(floats / (task_rows_ * kTileColumns), 1, w_.panels);
   const std::int64_t wanted = threads_ * kTasksOfThread;
   const std::int64_t along = x_.segments * ceil_div(x_.rows, task_rows_);
-  if (threads_ > 1 && along * ceil_div(w_.panels, task_groups_) < wanted) {
+  if (!own_rows_ && threads_ > 1 && along * ceil_div(w_.panels, task_groups_) < wanted) {
     task_groups_ = std::max<std::int64_t>(1, w_.panels / ceil_div(wanted, along));
   }
   task_groups_ = even(w_.panels, task_groups_);
+  const std::int64_t whole = w_.k / x_.taps / kTileDepth * kTileDepth;
+  slices_ = std::max<std::int64_t>(1, ceil_div(whole, kSliceDepth));
+}
+
+// Slice `index` of a run, the one past the last being what is left over whole passes.
+Range TileProduct::slice(std::int64_t index) const {
+  const std::int64_t run = w_.k / x_.taps, passes = run / kTileDepth;
+  if (index == slices_) return {passes * kTileDepth, run};
+  return {passes * index / slices_ * kTileDepth, passes * (index + 1) / slices_ * kTileDepth};
 }
 
 // Slices of K outside, so that the rows' part of one stays in L2 for all columns and the columns'
-// part for all rows. While one part of the columns is multiplied by all rows, the next is asked
-// for.
-void TileProduct::compute(const Task& t, const PackedMatrix& w, float* sums) const noexcept {
+// part for all rows. While one part of the columns is multiplied by all rows, the next is
+// asked for.
+void TileProduct::compute(const Task& t, const PackedMatrix& w, const Place& at,
+                          Tiles& tiles) const noexcept {
   const std::int64_t run = w.k / x_.taps, c_row = task_groups_ * kTileColumns;
-  const std::int64_t whole = run / kTileDepth * kTileDepth;
-  const std::int64_t slice = ceil_div(even(whole, kSliceDepth), kTileDepth) * kTileDepth;
   const std::int64_t blocks = ceil_div(t.rows, block_rows_);
   const std::byte* data = x_.data + t.segment * x_.segment_bytes + t.row * x_.row_bytes;
-  Tiles tiles;
   for (std::int64_t tap = 0; tap < x_.taps; ++tap) {
-    for (std::int64_t from = 0, step = 0; from < run; from += step) {
-      const std::int64_t k = tap * run + from, depth = std::min(kTileDepth, run - from);
-      step = from < whole ? std::min(slice, whole - from) : depth;
+    for (std::int64_t i = 0; i <= slices_; ++i) {
+      const Range part = slice(i);
+      const std::int64_t k = tap * run + part.begin, step = part.end - part.begin;
+      if (step == 0) continue;
+      const std::int64_t depth = std::min(kTileDepth, step), bytes = step * kTileColumns * 2;
       TileBlock b{.a_row = x_.row_bytes, .k = step, .c_row = c_row};
+      const std::byte* rows = data + tap * x_.tap_bytes + part.begin * 2;
       b.fresh = k == 0;
+      b.next_bytes = ceil_div(bytes, blocks * step / depth);
       for (std::int64_t group = 0; group < t.groups; ++group) {
-        b.b = w.data + (t.group + group) * w.panel_bytes + k / 2 * kTileColumns * 4;
-        const std::int64_t part = b.k * kTileColumns * 2;  // bytes of b
-        b.next = group + 1 < t.groups ? b.b + w.panel_bytes : b.b + part - group * w.panel_bytes;
-        b.next_bytes = ceil_div(part, blocks * b.k / depth);
+        b.b = w.data + (t.group + group) * w.panel_bytes + k * kTileColumns * 2;
+        b.next = group + 1 < t.groups ? b.b + w.panel_bytes
+                 : k + step < w.k     ? b.b + bytes - group * w.panel_bytes
+                                      : at.next;
         for (std::int64_t row = 0; row < t.rows; row += block_rows_) {
-          b.a = data + row * x_.row_bytes + tap * x_.tap_bytes + from * 2;
-          b.c = sums + row * c_row + group * kTileColumns;
+          b.a = rows + row * x_.row_bytes;
+          b.c = at.sums + row * c_row + group * kTileColumns;
           tiles.set_shape(std::min(block_rows_, t.rows - row), depth);
           tiles.multiply(b);
-          b.next += ceil_div(part, blocks);
+          b.next += ceil_div(bytes, blocks);
         }
       }
     }
@@ -108,23 +134,60 @@ void TileProduct::finish(const Task& t, float* sums, float* up) const noexcept {
   }
 }
 
+// `next` is the task after this one.
+void TileProduct::run_task(const Task& t, const Task& next, Place at, Tiles& tiles) const noexcept {
+  const std::byte* after = w_.data + next.group * w_.panel_bytes;
+  float* up = up_.n > 0 ? at.sums + task_sums_ : nullptr;
+  at.next = up ? up_.data + t.group * up_.panel_bytes : after;
+  compute(t, w_, at, tiles);
+  if (up) compute(t, up_, {up, after}, tiles);
+  finish(t, at.sums, up);
+}
+
+void TileProduct::run_own_rows(const Worker& w) noexcept {
+  const Range mine = share(x_.rows, w.index(), threads_);
+  const Place at{.sums = sums_.of(w.index())};
+  Tiles tiles;
+  for (std::int64_t row = mine.begin; row < mine.end; row += task_rows_) {
+    for (std::int64_t group = 0; group < w_.panels; group += task_groups_) {
+      const Task task{0, row, std::min(task_rows_, mine.end - row), group,
+                      std::min(task_groups_, w_.panels - group)};
+      run_task(task, {.group = (group + task_groups_) % w_.panels}, at, tiles);
+    }
+  }
+}
+
+TileProduct::Task TileProduct::task(std::int64_t index) const {
+  const std::int64_t across = ceil_div(w_.panels, task_groups_);
+  const std::int64_t along = ceil_div(x_.rows, task_rows_);
+  const std::int64_t row = index / across % along * task_rows_;
+  const std::int64_t group = index % across * task_groups_;
+  return {index / across / along, row, std::min(task_rows_, x_.rows - row), group,
+          std::min(task_groups_, w_.panels - group)};
+}
+
 const char* TileProduct::run(const Worker& w) noexcept {
   if (!epilogue_.gate.in_range({0, epilogue_.out.rows()})) {
     return "gate: an index is outside its table";
   }
-  const std::int64_t across = ceil_div(w_.panels, task_groups_);
-  const std::int64_t along = ceil_div(x_.rows, task_rows_);
-  float* sums = sums_.of(w.index());
-  tasks_.take(w, threads_, x_.segments * along * across, [&](std::int64_t i) {
-    const std::int64_t row = i / across % along * task_rows_, group = i % across * task_groups_;
-    const Task task{i / across / along, row, std::min(task_rows_, x_.rows - row), group,
-                    std::min(task_groups_, w_.panels - group)};
-    float* up = up_.n > 0 ? sums + task_sums_ : nullptr;
-    compute(task, w_, sums);
-    if (up) compute(task, up_, up);
-    finish(task, sums, up);
+  if (own_rows_) {
+    run_own_rows(w);
+    return nullptr;
+  }
+  const std::int64_t count =
+      x_.segments * ceil_div(x_.rows, task_rows_) * ceil_div(w_.panels, task_groups_);
+  Tiles tiles;
+  tasks_.take(w, threads_, count, [&](std::int64_t i, std::int64_t next) {
+    run_task(task(i), task(next), {.sums = sums_.of(w.index())}, tiles);
   });
   return nullptr;
+}
+
+void TileProduct::touch(int thread, Footprint& f) const {
+  if (!own_rows_) return;
+  const Range mine = share(x_.rows, thread, threads_);
+  f.reads(plain_, mine);
+  epilogue_.touch(mine, f);
 }
 
 }  // namespace tendon::cpu

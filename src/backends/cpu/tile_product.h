@@ -6,6 +6,8 @@
 
 namespace tendon::cpu {
 
+class Tiles;
+
 // Segments of rows at one distance. A row's K is `taps` runs at one distance, the lines of a
 // window. Where lines of a picture follow each other, of every `pitch` rows only the first
 // `columns` are rows of the result; the others lie across the end of a line.
@@ -19,22 +21,33 @@ struct TileRows {
 
 class TileProduct : public Step {
  public:
-  // Only on a machine with tiles; of spec.rows, .x and .source nothing is used.
+  // Only on a machine with tiles. Of spec.rows and .source nothing is used; spec.x is what `x` says
+  // where that is rows of one view, else empty.
   TileProduct(Planner& planner, const TileRows& x, ProductSpec spec);
   const char* run(const Worker& worker) noexcept override;
+  void touch(int thread, Footprint& f) const override;
 
  private:
   struct Task;
+  struct Place;
   void plan_tasks();
-  void compute(const Task& task, const PackedMatrix& w, float* sums) const noexcept;
+  Task task(std::int64_t index) const;
+  Range slice(std::int64_t index) const;
+  void run_own_rows(const Worker& worker) noexcept;
+  void run_task(const Task& task, const Task& next, Place at, Tiles& tiles) const noexcept;
+  void compute(const Task& task, const PackedMatrix& w, const Place& at,
+               Tiles& tiles) const noexcept;
   void finish(const Task& task, float* sums, float* up) const noexcept;
 
   TileRows x_;
+  View plain_;
   PackedMatrix w_, up_;
   Epilogue epilogue_;
   const Kernels* kernels_;
   std::int64_t block_rows_ = 0, task_rows_ = 0, task_groups_ = 0;
   std::int64_t task_sums_ = 0;  // of one matrix
+  bool own_rows_ = false;       // a thread multiplies its share of the rows by all columns
+  std::int64_t slices_ = 1;     // of the whole passes of a run
   Own<float> sums_;
   Tasks tasks_;
 };
