@@ -123,14 +123,30 @@ void merge_parts(const AttentionPart* parts, std::int64_t count, std::int64_t he
   }
 }
 
+// Sums of a panel by what the weights of their lanes add up to: 1 for the greatest and more, or
+// next to nothing where a lane saw no key, which becomes 0.
+void divide_sums(float* sum, const float* total, std::int64_t width) {
+  F factor[kVectors];
+  for (int j = 0; j < kVectors; ++j) {
+    const F t = load(total + j * W);
+    factor[j] = t > splat(0.5f) ? 1.0f / t : F{};
+  }
+  for (std::int64_t d = 0; d < width; ++d, sum += kColumns) {
+    for (int j = 0; j < kVectors; ++j) store(sum + j * W, load(sum + j * W) * factor[j]);
+  }
+}
+
 // bf16 of row 2i in the lower half of a lane, of row 2i + 1 in the upper.
 void to_pairs(const float* rows, std::int64_t count, std::int64_t total, std::byte* out) {
-  for (std::int64_t r = 0; r < total; r += 2) {
+  const std::int64_t both = count / 2 * 2;
+  for (std::int64_t r = 0; r < total; r += 2, rows += 2 * kColumns) {
     for (int j = 0; j < kColumns; j += W, out += W * 4) {
-      const F low = r < count ? load(rows + r * kColumns + j) : F{};
-      const F high = r + 1 < count ? load(rows + (r + 1) * kColumns + j) : F{};
-      const U pair = __builtin_convertvector(to_bf16(low), U) |
-                     __builtin_convertvector(to_bf16(high), U) << 16;
+      U pair{};
+      if (r < both) {
+        pair = bf16_above(load(rows + j)) >> 16 | bf16_above(load(rows + kColumns + j));
+      } else if (r < count) {
+        pair = bf16_above(load(rows + j)) >> 16;
+      }
       *reinterpret_cast<LooseU*>(out) = pair;
     }
   }

@@ -23,8 +23,6 @@ struct Piece {
   std::int64_t keys(std::int64_t b) const { return length ? length[b] : k.shape()[1]; }
 };
 
-constexpr std::int64_t kMostColumns = 32;  // of a panel
-
 // State of a panel's lanes, and one thread's memory.
 struct Work {
   int thread;
@@ -291,15 +289,7 @@ void Attention::store_panel(const Task& t, std::int64_t panel, const AttentionPa
                             const Work& w) const noexcept {
   const std::int64_t columns = kernels_->panel_columns;
   float* sum = state.sum + panel * sum_rows_;
-  float share[kMostColumns];
-  for (std::int64_t i = 0; i < columns; ++i) {
-    // A lane that saw a key has a weight of 1 among the others.
-    const float total = state.total[panel + i];
-    share[i] = total > 0.5f ? 1.0f / total : 0.0f;
-  }
-  for (std::int64_t d = 0; d < width_; ++d) {
-    for (std::int64_t i = 0; i < columns; ++i) sum[d * columns + i] *= share[i];
-  }
+  kernels_->divide_sums(sum, state.total + panel, width_);
   kernels_->from_lanes(sum, width_, pitch_, w.rows);
   const std::int64_t count = std::min(columns, t.rows - panel);
   const std::int64_t step = out_lane_ > 0 ? count : 1;

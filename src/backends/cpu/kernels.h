@@ -137,6 +137,8 @@ struct Kernels {
   void (*attend)(const AttentionTile& tile);
   // Of attend(), what is between its products: scores of a panel to weights.
   void (*weigh_panel)(const AttentionTile& tile, std::int64_t panel);
+  // What follows the last tile: sum [width][panel_columns] of a panel by its lanes' total.
+  void (*divide_sums)(float* sum, const float* total, std::int64_t width);
   // Rows [count, panel_columns] of fp32 as PanelType::bf16 of K = total, zeros past count.
   void (*to_pairs)(const float* rows, std::int64_t count, std::int64_t total, std::byte* out);
   // The state after the keys of all `count` parts, into parts[0].

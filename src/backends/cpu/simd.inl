@@ -72,13 +72,14 @@ TENDON_INLINE void transpose(F (&m)[W]) {
 }
 
 TENDON_INLINE F from_bf16(H h) { return bits(__builtin_convertvector(h, U) << 16); }
-TENDON_INLINE H to_bf16(F f) {
+// bf16 in the upper half of a lane, nothing below.
+TENDON_INLINE U bf16_above(F f) {
   const U u = bits(f);
-  const U rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  const U quiet = (u >> 16) | 0x40u;
+  const U rounded = u + 0x7fffu + ((u >> 16) & 1u);
   const U nan = reinterpret_cast<U>((u & 0x7fffffffu) > 0x7f800000u);
-  return __builtin_convertvector((rounded & ~nan) | (quiet & nan), H);
+  return ((rounded & ~nan) | ((u | 0x400000u) & nan)) & 0xffff0000u;
 }
+TENDON_INLINE H to_bf16(F f) { return __builtin_convertvector(bf16_above(f) >> 16, H); }
 
 TENDON_INLINE F from_f16(H h) {
   F f;

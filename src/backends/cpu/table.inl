@@ -24,6 +24,7 @@ constexpr Kernels kTable{
     .multiply_tile = multiply_tile,
     .attend = attend,
     .weigh_panel = weigh_panel,
+    .divide_sums = divide_sums,
     .to_pairs = to_pairs,
     .merge_parts = merge_parts,
     .to_lanes = to_lanes,
