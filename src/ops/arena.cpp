@@ -53,8 +53,9 @@ std::size_t aligned(std::size_t bytes) {
 }  // namespace
 
 // Largest first, each at the lowest address where it meets no value alive at the same time.
-ArenaPlan plan_arena(const Trace& trace) {
+ArenaPlan plan_arena(const Trace& trace, std::size_t rest) {
   std::vector<Life> lives = lifetimes(trace);
+  for (Life& life : lives) life.last += rest;
   std::stable_sort(lives.begin(), lives.end(),
                    [](const Life& a, const Life& b) { return a.bytes > b.bytes; });
   ArenaPlan plan;

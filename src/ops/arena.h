@@ -15,7 +15,7 @@ struct ArenaPlan {
 };
 
 // Tapped values live to the end where the program records taps. The ops' order is the order of
-// execution.
-ArenaPlan plan_arena(const Trace& trace);
+// execution. A value's memory is left alone for `rest` ops after its last use.
+ArenaPlan plan_arena(const Trace& trace, std::size_t rest = 0);
 
 }  // namespace tendon

@@ -55,6 +55,15 @@ constexpr std::size_t kLongWrite = 1 << 15;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
+// Small values are apart from those of a layer before, so that no thread waits only because another
+// reads what lay there; together they fill a fraction of L2.
+constexpr std::size_t kRest = 12, kSmallArena = 1 << 20;
+
+ArenaPlan addresses_for(const Trace& trace) {
+  ArenaPlan apart = plan_arena(trace, kRest);
+  return apart.bytes <= kSmallArena ? apart : plan_arena(trace);
+}
+
 // "label: trouble" without allocating.
 Status failure(std::string_view label, std::string_view trouble) noexcept {
   char text[Status::kCapacity];
@@ -83,7 +92,7 @@ class CpuExecutable : public Executable {
             },
             op);
       });
-      ArenaPlan arena = plan_arena(lowered);
+      ArenaPlan arena = addresses_for(lowered);
       arena_bytes_ = std::max(arena_bytes_, arena.bytes);
       traces_.push_back({std::move(lowered), {.arena = std::move(arena)}, {}, {}});
     }
