@@ -10,7 +10,9 @@
 namespace tendon::cuda {
 namespace {
 
-constexpr std::size_t kStaging = 64u << 20, kPool = 8u << 20, kLarge = 2u << 20;
+// The driver rounds an allocation up to a page. A pool holds several of the matrices that are no
+// whole pages (pi0.5's and LingBot-VLA's vision: 3 to 18 MB), so that little is left over in it.
+constexpr std::size_t kStaging = 64u << 20, kPool = 40u << 20, kPage = 2u << 20;
 
 std::size_t bytes_of(const Weight& weight, DType dtype) {
   return static_cast<std::size_t>(weight.shape.numel()) * size_of(dtype);
@@ -39,12 +41,14 @@ WeightStore::WeightStore(const Program& program, int threads)
 
 std::byte* WeightStore::allocate(std::size_t bytes) {
   bytes = (bytes + 255) / 256 * 256;
-  if (pools_.empty() || pool_used_ + bytes > pools_.back().size()) {
-    pools_.emplace_back(std::max(kPool, bytes), "the weights");
-    pool_used_ = 0;
+  auto pool = std::find_if(pools_.begin(), pools_.end(),
+                           [&](const Pool& p) { return p.used + bytes <= p.memory.size(); });
+  if (pool == pools_.end()) {
+    pools_.push_back({DeviceMemory(std::max(kPool, bytes), "the weights"), 0});
+    pool = pools_.end() - 1;
   }
-  std::byte* at = pools_.back().data() + pool_used_;
-  pool_used_ += bytes;
+  std::byte* at = pool->memory.data() + pool->used;
+  pool->used += bytes;
   bytes_ += bytes;
   return at;
 }
@@ -99,12 +103,13 @@ void WeightStore::upload(WeightRef ref, DType dtype, std::byte* to) {
   check(cudaStreamSynchronize(stream_.get()), "uploading weights");
 }
 
-const void* WeightStore::place(const Key& key) {
+const void* WeightStore::place(const Key& key, Stay stay) {
   if (const auto it = placed_.find(key); it != placed_.end()) return it->second;
   const std::size_t one = bytes_of(program_->weight({key.a}), key.dtype);
   const std::size_t bytes = key.b < 0 ? one : 2 * one;
   std::byte* to = nullptr;
-  if (bytes >= kLarge) {
+  const bool whole_pages = bytes % kPage == 0;
+  if (whole_pages || (stay == Stay::until_given_back && bytes >= kPage)) {
     DeviceMemory memory(bytes, "the weights");
     to = memory.data();
     large_.emplace(key, std::move(memory));
@@ -120,17 +125,17 @@ const void* WeightStore::place(const Key& key) {
 const void* WeightStore::matrix(WeightRef ref, DType dtype) {
   const Key key{ref.id, -1, dtype};
   kept_.insert(key);
-  return place(key);
+  return place(key, Stay::always);
 }
 
 const void* WeightStore::joined(WeightRef a, WeightRef b, DType dtype) {
   const Key key{a.id, b.id, dtype};
   kept_.insert(key);
-  return place(key);
+  return place(key, Stay::always);
 }
 
 const void* WeightStore::borrow(WeightRef a, WeightRef b, DType dtype) {
-  return place({a.id, b.id, dtype});
+  return place({a.id, b.id, dtype}, Stay::until_given_back);
 }
 
 void WeightStore::give_back(WeightRef a, WeightRef b, DType dtype) {

@@ -42,7 +42,13 @@ class WeightStore {
     DType dtype;
     auto operator<=>(const Key&) const = default;
   };
-  const void* place(const Key& key);
+  // Memory of its own, which can be freed, or a place in a pool, where nothing is lost to rounding.
+  enum class Stay { always, until_given_back };
+  struct Pool {
+    DeviceMemory memory;
+    std::size_t used;
+  };
+  const void* place(const Key& key, Stay stay);
   std::byte* allocate(std::size_t bytes);
   void upload(WeightRef ref, DType dtype, std::byte* to);
   void fill(const Weight& weight, DType dtype, std::int64_t first, std::int64_t count,
@@ -53,8 +59,8 @@ class WeightStore {
   std::map<Key, std::byte*> placed_;
   std::map<Key, DeviceMemory> large_;
   std::set<Key> kept_;  // used by launches: not to be freed
-  std::vector<DeviceMemory> pools_;
-  std::size_t pool_used_ = 0, bytes_ = 0;
+  std::vector<Pool> pools_;
+  std::size_t bytes_ = 0;
   PinnedMemory staging_[2];
   Event sent_[2];
   Stream stream_;
