@@ -118,9 +118,12 @@ DType product_dtype(const Planner& planner, Value x, WeightRef weight) {
 bool library_finishes(const Planner& planner, const Finish& f, DType in) {
   const Trace& t = planner.trace();
   const DType out = t.dtype(f.out);
-  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows are aligned to less than 16
-  // bytes.
-  if (f.bias && in == DType::bf16 && weight_alignment(f.inputs, in) < 16) return false;
+  // Seen with cublasLt 13.1: no bf16 algorithm adds a bias where rows, of the weight or of out, are
+  // aligned to less than 16 bytes.
+  if (f.bias && in == DType::bf16 &&
+      (weight_alignment(f.inputs, in) < 16 || alignment_of(planner.rows(f.out)) < 16)) {
+    return false;
+  }
   if (out != DType::f32 && !(out == DType::bf16 && in == DType::bf16)) return false;
   if (f.residual && t.dtype(f.residual) != out) return false;
   const bool half = f.bias && t.program().weight(f.bias).format == Format::bf16;
