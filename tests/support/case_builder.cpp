@@ -97,7 +97,9 @@ Value CaseBuilder::integers_out(const Shape& shape) {
 }
 
 RowTable CaseBuilder::table(std::int64_t width, Index index, std::int64_t B, std::int64_t S) {
-  RowTable table{reals({kTableRows, 2 * width + 3}), Value{}, width + 1};
+  // Those by iteration lie at even places, as a step's do: kernels for whole steps want them so.
+  const std::int64_t odd = index == Index::iteration ? 0 : 1;
+  RowTable table{reals({kTableRows, 2 * width + 3 * odd}), Value{}, width + odd};
   const auto scattered = [](std::int64_t i) { return (3 * i + 2) % kTableRows; };
   if (index == Index::by_sample) table.rows = integers({B}, scattered);
   if (index == Index::by_row) table.rows = integers({B * S}, scattered);
