@@ -66,12 +66,14 @@ tsan:
 	$(call compile,build-tsan) --target test_base test_server
 	ctest --preset tsan
 
-# Compiles for the architectures of CUDA_ARCHITECTURES; needs nvcc, no GPU.
+# Compiles for the architectures of CUDA_ARCHITECTURES and runs what of the backend's tests needs no
+# GPU; needs nvcc.
 cuda: export PATH := $(PATH):/usr/local/cuda/bin
 cuda:
 	tools/install_deps.sh build test cuda
 	cmake --preset cuda "-DTENDON_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
 	$(call compile,build-cuda)
+	build-cuda/bin/test_cuda --gtest_brief=1
 
 bundle: cuda
 	tools/bundle.sh build-cuda

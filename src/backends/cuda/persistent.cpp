@@ -13,6 +13,7 @@ namespace {
 using namespace persistent;
 
 constexpr int kMajorOfWarpgroups = 9;  // sm_90 alone
+constexpr int kMostSlot = 14 * 1024;
 
 // Intermediates one after the other; none shares memory, because a norm is computed by whoever
 // reads it.
@@ -70,19 +71,31 @@ int region_bytes(const StepPlan& plan) {
   return round_up(most, 1024);
 }
 
-// The most columns of a side decide how large a piece may be.
-int slot_bytes(const StepPlan& plan, int groups) {
-  int units = 1;
+// Bytes of a slot: a piece is as many whole blocks of a side as fit. What the ring holds at once,
+// of all products, is the most.
+int slot_bytes(const StepPlan& plan, int ctas, int ring) {
+  std::vector<std::pair<int, double>> tiles;  // bytes of a block of a side, weight of its product
+  int most = 1;
   for (const PackedWeights& w : plan.weights) {
-    units = std::max(units, side_units(plan.phases[w.phase].product, groups));
+    const ProductPhase& p = plan.phases[w.phase].product;
+    tiles.push_back({side_units(p, ctas) * kColumns * kRowBytes, 1.0 * p.units * p.blocks});
+    most = std::max(most, tiles.back().first);
   }
-  return units * kColumns * kRowBytes;
+  int best = most;
+  double held = 0;
+  for (int slot = most; slot <= kMostSlot; slot += kColumns * kRowBytes) {
+    const int depth = std::min(kMostDepth, ring / slot);
+    double all = 0;
+    for (const auto& [tile, weight] : tiles) all += weight * (slot / tile * tile) * depth;
+    if (depth >= kUsualDepth && all > held) best = slot, held = all;
+  }
+  return best;
 }
 
 // What a product hands over is still copied when a CTA goes on to attention, which asks for keys at
 // once: sums lie beyond its memory where there is room, else the cluster's CTAs meet in between.
-void part_from_attention(StepPlan& plan, int groups) {
-  const int ring = kUsualDepth * slot_bytes(plan, groups);
+void part_from_attention(StepPlan& plan, int ctas) {
+  const int ring = kUsualDepth * slot_bytes(plan, ctas, 0);
   const int region = std::max(region_bytes(plan), kSharedBytes - fixed_bytes() - ring);
   const int attention = attention_early_bytes(plan.heads_width);
   for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
@@ -99,46 +112,98 @@ void part_from_attention(StepPlan& plan, int groups) {
   }
 }
 
-// Attention's results are still handed over when the next product's operands come.
-bool operands_fit(const StepPlan& plan) {
+// A warpgroup's columns have their registers; attention's results are still handed over when the
+// next product's operands come.
+bool operands_fit(const StepPlan& plan, int ctas) {
   return std::all_of(plan.phases.begin(), plan.phases.end(), [&](const Phase& p) {
-    return p.kind != Kind::product || plan.heads_width == 0 ||
-           p.product.inputs <= attention_results_at(plan.heads_width);
+    return p.kind != Kind::product ||
+           (side_units(p.product, ctas) * kColumns <= kMostColumns &&
+            (plan.heads_width == 0 || p.product.inputs <= attention_results_at(plan.heads_width)));
   });
 }
 
-// What depends on the number of groups: how warpgroups share a product, who shares an attention's
-// keys, whose squares are summed.
-void complete(StepPlan& plan, int groups) {
+// The sums of a norm's rows come with the rows; where its factors are known by then and the same
+// for all rows, the rows come multiplied by them, and the norm needs no pass over its inputs.
+void connect(StepPlan& plan, const SumsLink& l) {
+  ProductPhase &maker = plan.phases[l.maker].product, &reader = plan.phases[l.reader].product;
+  if (maker.by_columns) return;  // sums are of groups of kSharers
+  if (!maker.out_sums) maker.out_sums = l.sums;
+  reader.row_sums = maker.out_sums;
+  const int riders = reader.norm == NormKind::layer ? 2 : 1;
+  if (!l.scaled || maker.scaled || reader.late || reader.rows_differ ||
+      reader.m > kMostRows / kWarpRows * (kWarpRows - riders)) {
+    return;
+  }
+  maker.scaled = l.scaled, maker.scaled_offset = reader.offset;
+  maker.scaled_weight = reader.norm_weight, maker.scaled_scale = reader.scale;
+  reader.x.data = l.scaled, reader.x.row_stride = reader.k;
+  reader.riders = static_cast<std::uint8_t>(riders);
+  plan.phases[l.reader].moments = 1;
+}
+
+// What follows from how many CTAs share a product's inputs.
+void share_inputs(ProductPhase& p, int log, int ctas) {
+  const int groups = ctas >> log;
+  p.share_log = static_cast<std::uint8_t>(log);
+  p.most_units = (p.units + groups - 1) / groups;
+  p.by_columns = p.most_units > kFewUnits;
+  const int rows = most_finished(p);
+  p.row_log = rows > 16 ? 3 : rows > 8 ? 4 : rows > 4 || p.squares ? 5 : 6;
+}
+
+// Nanoseconds, by what an H200 showed: partial sums of all but one of those who share inputs, at 60
+// bytes each; inputs at 100.
+int sharing_cost(const ProductPhase& p) {
+  const int handed = (sharers(p) - 1) * most_finished(p) * p.most_units * kColumns * 4;
+  return handed / 60 + most_blocks(p) * kBlock * 2 * p.m / 100;
+}
+
+// Pairs share a product's inputs instead of fours where that costs less or columns are too many.
+void choose_sharers(ProductPhase& p, int ctas) {
+  const bool makes = p.out_sums || p.scaled;  // sums by groups of kSharers
+  if (makes || (p.squares && p.m > kMostRows / 2)) return;
+  ProductPhase pairs = p;
+  share_inputs(pairs, 1, ctas);
+  if (!pairs.by_columns) return;
+  const bool fits = side_units(p, ctas) * kColumns <= kMostColumns;
+  if (!fits || sharing_cost(pairs) < sharing_cost(p)) p = pairs;
+}
+
+// Into how many parts a factor's sums are divided.
+void set_parts(const StepPlan& plan, RowFactor& f, int ctas) {
+  for (const Phase& phase : plan.phases) {
+    if (!f.sums || phase.kind != Kind::product || !phase.product.squares) continue;
+    const ProductPhase& p = phase.product;
+    if (f.sums == p.squares || f.sums == p.squares + p.m) f.parts = ctas >> p.share_log;
+  }
+}
+
+// What depends on the number of CTAs: how they and warpgroups share a product, who shares an
+// attention's keys, whose squares are summed.
+void complete(StepPlan& plan, int ctas) {
+  for (Phase& phase : plan.phases) {
+    if (phase.kind == Kind::product) share_inputs(phase.product, 2, ctas);
+  }
+  for (const SumsLink& l : plan.links) connect(plan, l);
   int operands = 0;
+  for (Phase& phase : plan.phases) {
+    if (phase.kind != Kind::product) continue;
+    choose_sharers(phase.product, ctas);
+    operands = std::max(operands, operands_bytes(phase.product));
+  }
   for (Phase& phase : plan.phases) {
     if (phase.kind == Kind::product) {
       ProductPhase& p = phase.product;
-      p.most_units = (p.units + groups - 1) / groups;
-      p.by_columns = p.most_units > kFewUnits;
-      const int rows = (p.m + kSharers - 1) / kSharers;
-      p.row_log = rows > 8 ? 4 : rows > 4 || p.squares ? 5 : 6;
-      operands = std::max(operands, operands_bytes(p));
+      p.inputs = p.sums = round_up(operands, 1024);
+      p.inbox = p.inputs + round_up(std::max(inputs_bytes(p), sums_bytes(p)), 128);
     }
     if (phase.kind != Kind::attention) continue;
     AttentionPhase& a = phase.attention;
     a.span = kCluster;
-    while (a.span > 1 && a.units > groups * kSharers / a.span) a.span /= 2;
-    a.q.parts = a.own_keys.parts = groups;
+    while (a.span > 1 && a.units > ctas / a.span) a.span /= 2;
+    set_parts(plan, a.q, ctas), set_parts(plan, a.own_keys, ctas);
   }
-  for (Phase& phase : plan.phases) {
-    if (phase.kind != Kind::product) continue;
-    ProductPhase& p = phase.product;
-    p.inputs = p.sums = round_up(operands, 1024);
-    p.inbox = p.inputs + round_up(std::max(inputs_bytes(p), sums_bytes(p)), 128);
-  }
-  part_from_attention(plan, groups);
-  for (const SumsLink& l : plan.links) {
-    ProductPhase& maker = plan.phases[l.maker].product;
-    if (maker.by_columns) continue;
-    if (!maker.out_sums) maker.out_sums = l.sums;
-    plan.phases[l.reader].product.row_sums = maker.out_sums;
-  }
+  part_from_attention(plan, ctas);
 }
 
 class Step final : public PersistentStep {
@@ -184,9 +249,8 @@ void Step::finish(const StepPlan& plan, const Memory& memory, const Streams& str
   std::vector<Work> work;
   for (const Phase& p : plan.phases) {
     for (int i = 0; i < shape.ctas; ++i) {
-      work.push_back(p.kind == Kind::product
-                         ? work_of(p.product, i, shape.ctas / kSharers, args.slot)
-                         : Work{});
+      work.push_back(p.kind == Kind::product ? work_of(p.product, i, shape.ctas, args.slot)
+                                             : Work{});
     }
   }
   work_ = on_device(work, "a step's work");
@@ -293,7 +357,7 @@ StreamPlan plan_streams(const StepPlan& plan, int ctas, int slot) {
     const ProductPhase& p = plan.phases[packed.phase].product;
     out.first.push_back(out.bytes);
     for (std::size_t i = 0; i < streams; ++i) {
-      const Work w = work_of(p, static_cast<int>(i), ctas / kSharers, slot);
+      const Work w = work_of(p, static_cast<int>(i), ctas, slot);
       for (int number = 0; number < w.side[0].pieces + w.side[1].pieces; ++number) {
         const Piece piece = piece_of(w, number);
         const int rows = piece.blocks * w.side[piece.side].units * kColumns;
@@ -383,13 +447,13 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
     cudaGetLastError();
     return nullptr;
   }
-  const int groups = step->shape.ctas / kSharers;
-  complete(plan, groups);
-  step->args.region = region_bytes(plan), step->args.slot = slot_bytes(plan, groups);
+  complete(plan, step->shape.ctas);
+  step->args.region = region_bytes(plan);
   const int ring = kSharedBytes - fixed_bytes() - step->args.region;
+  step->args.slot = slot_bytes(plan, step->shape.ctas, ring);
   step->args.depth = std::min(kMostDepth, ring / step->args.slot);
-  if (step->args.depth < kLeastDepth || step->args.slot > kMostColumns * kRowBytes ||
-      !operands_fit(plan)) {
+  if (step->args.depth < kLeastDepth || step->args.slot > kMostSlot ||
+      !operands_fit(plan, step->shape.ctas)) {
     why = "a product's rows or columns leave no memory for weights";
     return nullptr;
   }

@@ -148,7 +148,7 @@ struct UnitPart {
   // What a norm left to do. Item i is a row of the unit, then a key of the chunk; those without
   // sums get those of another. Every warp adds up its parts of all sums.
   __device__ __forceinline__ void sum_parts(int chunk) const {
-    constexpr int kAtOnce = 5;
+    constexpr int kAtOnce = 8;  // CTAs / 2 / kWarps
 #pragma unroll 1
     for (int i = lane() + (chunk > u.begin ? kUnitRows : 0); i < L::kItems; i += 32) {
       const bool query = i < kUnitRows;

@@ -11,6 +11,7 @@ namespace tendon::cuda::persistent {
 namespace {
 
 constexpr std::int64_t kMostPlainWeights = 8 << 20;
+constexpr int kMostNormed = 1024;  // columns of a norm on the way in
 
 // Memory as the hazards between phases see it.
 struct Place {
@@ -167,7 +168,7 @@ class Builder {
     const ValueInfo& info = trace_.info(out);
     const Place p = place(trace_, out);
     if (info.kind != ValueInfo::Kind::intermediate || info.dtype != DType::bf16 ||
-        tapped_.count(p) || trace_.shape(out)[-1] > kNormBlocks * kBlock * kSharers) {
+        tapped_.count(p) || trace_.shape(out)[-1] > kMostNormed) {
       return false;
     }
     const std::vector<std::size_t> all = readers(p);
@@ -258,25 +259,34 @@ class Builder {
     p.x = planner_.rows(from);
     require(p.x.dtype == DType::bf16, "a product of {} rows in {}", p.x.count, name(p.x.dtype));
     p.m = p.x.count, p.k = p.x.width, p.n = n;
+    p.inverse_k = 1.0f / static_cast<float>(p.k);
     require(p.m <= kMostRows, "a product of {} rows, at most {} are wanted", p.m, kMostRows);
     require(vector_width({p.x}) == 8, "{} inputs at an odd place", p.k);
     for (const float* q : {p.norm_weight, p.norm_bias}) {
       require(reinterpret_cast<std::uintptr_t>(q) % 16 == 0, "a norm's weight at an odd place");
     }
     p.blocks = (p.k + kBlock - 1) / kBlock;
-    if (p.norm != NormKind::none) link(p, place(trace_, from));
+    if (p.norm != NormKind::none) link(p, place(trace_, from), norm->second);
     p.units = (n + kColumns - 1) / kColumns;
     p.turn = static_cast<int>(plan_.weights.size()) * 7;
     return p;
   }
 
   // Where the phase that is about to be pushed norms what a product made.
-  void link(const ProductPhase& p, const Place& x) {
+  void link(const ProductPhase& p, const Place& x, const Norm& norm) {
     const auto found = makers_.find(x);
     if (found == makers_.end()) return;
     const device::RowsView& made = plan_.phases[found->second].product.out;
     if (made.data != p.x.data || made.count != p.m || made.width != p.k) return;
-    plan_.links.push_back({found->second, plan_.phases.size(), squares(p.m)});
+    SumsLink link{found->second, plan_.phases.size(), nullptr, nullptr};
+    link.sums = static_cast<float*>(zeros(sizeof(float) * 2 * kMostGroups * kMostRows));
+    bool fixed = true;
+    for (const RowTable& t : {norm.scale, norm.shift}) {
+      fixed &= !t || (!written_.count(place(trace_, t.table)) &&
+                      !(t.rows && written_.count(place(trace_, t.rows))));
+    }
+    if (fixed) link.scaled = zeros(static_cast<std::size_t>(p.m) * p.k * 2);
+    plan_.links.push_back(link);
   }
 
   void push_product(const ProductPhase& p, const PackedWeights& weights, std::vector<Value> reads,
@@ -307,9 +317,12 @@ class Builder {
 
   // The place of squares that a norm's readers add up.
   float* squares(int rows) {
-    const std::vector<float> zeros(static_cast<std::size_t>(2 * kMostGroups * rows));
     return static_cast<float*>(
-        const_cast<void*>(planner_.constant(zeros.data(), zeros.size() * sizeof(float))));
+        zeros(static_cast<std::size_t>(4 * kMostGroups * rows) * sizeof(float)));
+  }
+  void* zeros(std::size_t bytes) {
+    const std::vector<std::byte> none(bytes);
+    return const_cast<void*>(planner_.constant(none.data(), bytes));
   }
   // Parts are known when the number of groups is.
   static RowFactor factor(const float* sums, int rows, int width, float eps) {

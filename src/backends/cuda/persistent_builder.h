@@ -15,10 +15,12 @@ struct PackedWeights {
   WeightRef a, b;  // b: the up half of a gated product
 };
 
-// A product that may leave the sums of its rows to the norm of a later one.
+// A product that may leave the sums of its rows to the norm of a later one, and multiply them by
+// the norm's factors of columns.
 struct SumsLink {
   std::size_t maker = 0, reader = 0;  // phases
-  float* sums = nullptr;              // [groups at most][rows][2]
+  float* sums = nullptr;              // see ProductPhase::row_sums
+  void* scaled = nullptr;             // bf16 [rows][columns]; null: a step writes the factors
 };
 
 struct StepPlan {

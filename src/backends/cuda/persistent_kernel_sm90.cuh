@@ -22,6 +22,7 @@ __device__ inline void begin_barriers(Fixed& f) {
     device::barrier_init(&f.begun, 1);
     device::barrier_init(&f.tables, 1);
     device::barrier_init(&f.operands, 1);
+    device::barrier_init(&f.norms, 1);
   }
   device::barrier_init_fence();
 }
@@ -30,6 +31,7 @@ __device__ inline void begin_barriers(Fixed& f) {
 struct Team {
   Results results;
   RowSums row_sums;
+  Moments moments;
   Tables tables;
   Meeting meeting;
   Ring ring;
@@ -39,6 +41,7 @@ __device__ inline Team team_of(const Memory& m) {
   Fixed& f = *m.fixed;
   return {{{device::shared_address(&f.results), 0}, 0, nullptr},
           {{device::shared_address(&f.sums), 0}, device::shared_address(f.row_sums), f.row_sums},
+          {{device::shared_address(&f.norms), 0}, device::shared_address(f.moments)},
           {device::shared_address(&f.tables), device::shared_address(&f.operands), 0, f.affine},
           {device::shared_address(&f.meeting), 0},
           {m.ring, {}}};
@@ -51,7 +54,7 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
   const Kind kind = static_cast<Kind>(uniform(static_cast<int>(phase.kind)));
   if (kind == Kind::product) {
     run_product(phase.product, work, w, gate,
-                {region, team.results, team.row_sums, team.tables, team.ring});
+                {region, team.results, team.row_sums, team.moments, team.tables, team.ring});
   } else if (kind == Kind::attention) {
     run_attention<T, D>(phase.attention, w, gate, team.results.inbox, team.meeting, region);
   } else {
@@ -69,7 +72,6 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
 __device__ inline Where position(const StepArgs& a) {
   Where w;
   w.cta = static_cast<int>(blockIdx.x), w.ctas = static_cast<int>(gridDim.x);
-  w.rank = w.cta % kSharers;
   w.group = w.cta / kSharers, w.groups = w.ctas / kSharers;
   w.iteration = a.iteration;
   w.now = a.first;
@@ -93,7 +95,7 @@ __global__ void __launch_bounds__(kAllThreads, 1) step_kernel(const __grid_const
   if (threadIdx.x >= kThreads) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     if (warp == kWeightsWarp && lane == 0) bring_weights(a, m.ring, w.cta);
-    if (warp == kGateWarp && lane == 0) watch_gate(a, f);
+    if (warp == kGateWarp) watch_gate(a, f, w);
     if (warp == kPhasesWarp) bring_phases(a, f, w);
     if (warp == kOperandsWarp) bring_operands(a, m, w);
     return;

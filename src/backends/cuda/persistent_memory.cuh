@@ -22,9 +22,10 @@ struct alignas(128) Fixed {
   Work work[kPhaseSlots];
   float2 row_sums[kSharers * kMostRows];
   Affine affine[2];
+  float2 moments[kMostRows];  // 1 / deviation of a row, its mean times that
   std::int32_t positions[kMostRows];
   std::uint64_t full[kMostDepth], empty[kMostDepth];
-  std::uint64_t results, sums, meeting, gate, begun, tables, operands;  // barriers
+  std::uint64_t results, sums, meeting, gate, begun, tables, operands, norms;  // barriers
   std::int32_t now;  // the iteration, for phases that read it from memory
 };
 

@@ -8,7 +8,7 @@ namespace {
 __global__ void pack_kernel(PackArgs a) {
   const int cta = static_cast<int>(blockIdx.x);
   const ProductPhase& p = a.phase;
-  const Work w = work_of(p, cta, a.ctas / kSharers, a.slot);
+  const Work w = work_of(p, cta, a.ctas, a.slot);
   std::byte* to = a.stream + a.first[cta];
   const uint16_t* from = static_cast<const uint16_t*>(a.weight);
   const int pieces = w.side[0].pieces + w.side[1].pieces;

@@ -13,19 +13,20 @@ inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
 inline constexpr int kWeightsWarp = kWarps, kGateWarp = kWarps + 1;
 inline constexpr int kPhasesWarp = kWarps + 2, kOperandsWarp = kWarps + 3;
 inline constexpr int kAllThreads = 32 * (kWarps + 4);
-inline constexpr int kPhaseSlots = 3;  // of a CTA: one is fetched two phases ahead
-inline constexpr int kSides = 2;       // warpgroups, each of which has a part of a product
-inline constexpr int kCluster = 8;     // CTAs of a cluster
-inline constexpr int kSharers = 4;     // of them that share the inputs of a product: a group
-inline constexpr int kMostGroups = 32;
-inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
-inline constexpr int kBlock = 64;   // inputs of a tile
+inline constexpr int kPhaseSlots = 3;   // of a CTA: one is fetched two phases ahead
+inline constexpr int kSides = 2;        // warpgroups, each of which has a part of a product
+inline constexpr int kCluster = 8;      // CTAs of a cluster
+inline constexpr int kSharers = 4;      // of them that share a product's inputs: a group; at most
+inline constexpr int kMostGroups = 32;  // of so many
+inline constexpr int kColumns = 8;      // output columns of a unit, the smallest share of a product
+inline constexpr int kBlock = 64;       // inputs of a tile
 inline constexpr int kRowBytes = kBlock * 2;  // of a tile
 inline constexpr int kSwizzleRows = 8;        // that lie together, swizzled
-inline constexpr int kMostColumns = 160;      // of a warpgroup's part
+inline constexpr int kMostColumns = 96;       // of a warpgroup's part
 inline constexpr int kFewUnits = 6;           // up to so many, warpgroups share inputs, not columns
-inline constexpr int kMostRows = 64;          // of a product
-inline constexpr int kNormBlocks = 4;         // a CTA's share of a product with a norm
+inline constexpr int kMostRows = 64;          // of a product, with what rides along
+inline constexpr int kNormBlocks = 8;         // a CTA's share of a product with a norm
+inline constexpr int kWarpRows = 16;          // rows of a tile that a warp multiplies
 inline constexpr int kMostDepth = 16;         // slots of the ring
 inline constexpr int kLeastDepth = 3, kUsualDepth = 4;
 inline constexpr int kAheadBytes = 96 * 1024;  // of weights that the L2 is asked for
@@ -57,11 +58,18 @@ struct ProductPhase {
   const float* norm_weight = nullptr;
   const float* norm_bias = nullptr;
   float offset = 0, eps = 0;
+  float inverse_k = 1;  // 1 / k
   device::TableView scale, shift;
   std::uint8_t rows_differ = 0;  // each row its own scale and shift
-  // Sums and sums of squares of x's rows [group][m], where the phase that made x leaves them.
+  // Sums and sums of squares of x's rows, float2 [kMostGroups][kMostRows], zeros where there is no
+  // group, where the phase that made x leaves them.
   const float* row_sums = nullptr;
+  // Where it multiplied x by the norm's factors of columns too: x is that, and the rest of the norm
+  // is done to partial sums, (sum - mean * sum of factors) / deviation + sum of addends. The
+  // addends of columns and, of two, their factors ride along as the last rows of every warp's.
+  std::uint8_t riders = 0;
   Columns columns = Columns::plain;
+  std::uint8_t share_log = 2;  // log2 of the CTAs of a group
   int n = 0, units = 0, turn = 0;
   std::uint8_t by_columns = 0;  // warpgroups share the columns of a group, else its inputs
   int most_units = 0;           // of a group
@@ -85,7 +93,12 @@ struct ProductPhase {
   const float* after_q = nullptr;
   const float* after_key = nullptr;
   float* squares = nullptr;   // [group][2][m]
-  float* out_sums = nullptr;  // [group][m][2], of rows of out; only where units are few
+  float* out_sums = nullptr;  // as row_sums, of rows of out; only where units are few
+  // Out times a later norm's factors of columns, (offset + weight) (1 + scale): bf16 [m][n].
+  void* scaled = nullptr;
+  const float* scaled_weight = nullptr;
+  float scaled_offset = 0;
+  device::TableView scaled_scale;
 };
 
 // fp32 products of few columns or inputs.
@@ -122,9 +135,10 @@ enum class Kind : std::uint8_t { product, plain_product, attention, norm, rows, 
 
 struct alignas(16) Phase {
   Kind kind = Kind::rows;
-  std::uint8_t waits = 1;   // for all CTAs to finish the phases before
-  std::uint8_t closes = 1;  // a cluster's CTAs may not go on alone: shared memory is still read
-  std::int64_t items = 0;   // of rows, strided, gather
+  std::uint8_t waits = 1;    // for all CTAs to finish the phases before
+  std::uint8_t closes = 1;   // a cluster's CTAs may not go on alone: shared memory is still read
+  std::uint8_t moments = 0;  // of rows are wanted when the gate has opened: a product with riders
+  std::int64_t items = 0;    // of rows, strided, gather
   union {
     ProductPhase product;
     PlainProductPhase plain;
@@ -188,24 +202,27 @@ struct alignas(16) Work {
 };
 static_assert(sizeof(Work) == 48);
 
+// CTAs that share the inputs of a product.
+__host__ __device__ inline int sharers(const ProductPhase& p) { return 1 << p.share_log; }
+
 // Units of a warpgroup's part at most.
-__host__ __device__ inline int side_units(const ProductPhase& p, int groups) {
-  const int most = (p.units + groups - 1) / groups;
+__host__ __device__ inline int side_units(const ProductPhase& p, int ctas) {
+  const int groups = ctas >> p.share_log, most = (p.units + groups - 1) / groups;
   return p.by_columns ? (most + 1) / 2 : most;
 }
 
 // `slot`: bytes of a slot of the ring.
-__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int groups, int slot) {
+__host__ __device__ inline Work work_of(const ProductPhase& p, int cta, int ctas, int slot) {
   auto narrow = [](int x) { return static_cast<std::int16_t>(x); };
-  const int rank = cta % kSharers;
-  const Share units = share(p.units, (cta / kSharers + p.turn) % groups, groups);
-  const Share blocks = share(p.blocks, rank, kSharers), rows = share(p.m, rank, kSharers);
+  const int all = sharers(p), rank = cta % all, groups = ctas / all;
+  const Share units = share(p.units, (cta / all + p.turn) % groups, groups);
+  const Share blocks = share(p.blocks, rank, all), rows = share(p.m, rank, all);
   Work w{};
   w.first_unit = narrow(units.first), w.units = narrow(units.count());
   w.first_block = narrow(blocks.first), w.blocks = narrow(blocks.count());
   w.first_row = narrow(rows.first), w.rows = narrow(rows.count());
   const int most_blocks = p.by_columns ? blocks.count() : (blocks.count() + 1) / 2;
-  const int fit = slot / (side_units(p, groups) * kColumns * kRowBytes);
+  const int fit = slot / (side_units(p, ctas) * kColumns * kRowBytes);
   const int pieces = (most_blocks + fit - 1) / fit;
   w.piece_blocks = narrow(pieces ? (most_blocks + pieces - 1) / pieces : 1);
   for (int i = 0; i < kSides; ++i) {
@@ -255,26 +272,50 @@ __host__ __device__ inline int weight_row(const ProductPhase& p, int u, int n) {
 // lie at the same place in all products: they are fetched while the sums of the one before are
 // read.
 inline int round_up(int x, int to) { return (x + to - 1) / to * to; }
+// Rows of x among those of a warp; its last ones are taken where something rides along.
+__host__ __device__ inline int kept_rows(const ProductPhase& p) { return kWarpRows - p.riders; }
 __host__ __device__ inline int row_tile_bytes(const ProductPhase& p) {
-  return (p.m + kSwizzleRows - 1) / kSwizzleRows * kSwizzleRows * kRowBytes;
+  const int kept = kept_rows(p), warps = (p.m + kept - 1) / kept;
+  const int rows = p.riders ? warps * kWarpRows : p.m;
+  return (rows + kSwizzleRows - 1) / kSwizzleRows * kSwizzleRows * kRowBytes;
 }
-inline int inputs_bytes(const ProductPhase& p) {
-  return (p.blocks + kSharers - 1) / kSharers * row_tile_bytes(p);
+__host__ __device__ inline int most_blocks(const ProductPhase& p) {
+  return (p.blocks + sharers(p) - 1) >> p.share_log;
 }
+// Which chunks of eight columns of which row a thread takes through a norm: as many threads a row
+// as there are rows for. Eight lanes that read at once meet in no bank.
+struct RowPart {
+  int lanes, row, part, odd;
+
+  __host__ __device__ RowPart(int m, int thread) {
+    const int log = m <= 16 ? 4 : m <= 32 ? 3 : 2;
+    lanes = 1 << log, row = thread >> log, part = thread & (lanes - 1);
+    odd = lanes == 4 ? row & 1 : 0;
+  }
+  // Turns until all threads of the row have every chunk of so many blocks.
+  __host__ __device__ int turns(int blocks) const {
+    return (blocks * (kBlock / 8) + lanes - 1) / lanes;
+  }
+  __host__ __device__ int chunk(int turn) const { return part + lanes * (turn ^ odd); }
+};
+inline int inputs_bytes(const ProductPhase& p) { return most_blocks(p) * row_tile_bytes(p); }
 // floats [sides that share inputs][row][column of the group]
 inline int sums_bytes(const ProductPhase& p) {
   return p.m * p.most_units * kColumns * 4 * (p.by_columns ? 1 : kSides);
 }
 // floats [source][row of the CTA][column of the group]
+__host__ __device__ inline int most_finished(const ProductPhase& p) {
+  return (p.m + sharers(p) - 1) >> p.share_log;
+}
 inline int inbox_bytes(const ProductPhase& p) {
-  const int rows = (p.m + kSharers - 1) / kSharers, sides = p.by_columns ? 1 : kSides;
-  return kSharers * sides * rows * p.most_units * kColumns * 4;
+  const int sources = sharers(p) * (p.by_columns ? 1 : kSides);
+  return sources * most_finished(p) * p.most_units * kColumns * 4;
 }
 // Operands of a quad, four results side by side, 16 bytes each that is there. The same for all
-// rows: bias, weights of a norm; [part][quad of the group]. By row: turns, or gate and residual;
-// [turn of the threads][part][thread].
+// rows: bias, weights of a norm, a later norm's factors; [part][quad of the group]. By row: turns,
+// or gate and residual; [turn of the threads][part][thread].
 __host__ __device__ inline int column_parts(const ProductPhase& p) {
-  return (p.bias || p.up_bias) + (p.after_q || p.after_key);
+  return (p.bias || p.up_bias) + (p.after_q || p.after_key) + (p.scaled != nullptr);
 }
 __host__ __device__ inline int row_parts(const ProductPhase& p) {
   if (p.columns == Columns::pairs) return p.rotation.cos != nullptr;

@@ -71,42 +71,88 @@ __device__ __forceinline__ void multiply(const SidePlan& plan, std::uint32_t inp
   ring.release(now);
 }
 
-// A side's sums to shared memory: floats [row][column of the group].
-template <int N>
-__device__ __forceinline__ void lay_down(int m, int units, const Where& w, std::uint32_t to,
-                                         int pitch, const float (&d)[N / 2]) {
-  const int row = w.warp() % 4 * 16 + w.lane() / 4;
-  to += row * pitch + w.lane() % 4 * 8;
-  const bool upper = row < m, lower = row + 8 < m;
-#pragma unroll
-  for (int u = 0; u < N / 8; ++u) {
-    if (u >= units) break;
-    if (upper) {
-      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + u * kColumns * 4), "f"(d[4 * u]),
-                   "f"(d[4 * u + 1]));
-    }
-    if (lower) {
-      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + 8 * pitch + u * kColumns * 4),
-                   "f"(d[4 * u + 2]), "f"(d[4 * u + 3]));
-    }
-  }
+__device__ __forceinline__ void store_two(std::uint32_t to, float x, float y) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(x), "f"(y) : "memory");
+}
+__device__ __forceinline__ float2 load_two(std::uint32_t from) {
+  float2 v;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(from) : "memory");
+  return v;
 }
 
 // Where a warpgroup's sums go.
 struct SumsPlace {
   std::uint32_t at;  // shared address
-  int pitch, m;
+  int pitch, m, kept;
+  std::uint32_t moments;  // shared address
 };
+
+// A side's sums to shared memory: floats [row][column of the group].
+template <int N>
+__device__ __forceinline__ void lay_down(const SumsPlace& place, int units, const Where& w,
+                                         const float (&d)[N / 2]) {
+  const int row = w.warp() % 4 * kWarpRows + w.lane() / 4;
+  const std::uint32_t to = place.at + row * place.pitch + w.lane() % 4 * 8;
+  const std::uint32_t below = to + 8 * place.pitch;
+  const bool upper = row < place.m, lower = row + 8 < place.m;
+#pragma unroll
+  for (int u = 0; u < N / 8; ++u) {
+    if (u >= units) break;
+    if (upper) store_two(to + u * kColumns * 4, d[4 * u], d[4 * u + 1]);
+    if (lower) store_two(below + u * kColumns * 4, d[4 * u + 2], d[4 * u + 3]);
+  }
+}
+
+// The same with the rest of the norm. What rode along lies in the warp's last rows: the addends in
+// the last, the factors in the one before if rows are centred.
+template <int N, bool kCentred>
+__device__ __forceinline__ void lay_normed(const SumsPlace& place, int units, const Where& w,
+                                           const float (&d)[N / 2]) {
+  const int in_warp = w.lane() / 4, row = w.warp() % 4 * place.kept + in_warp;
+  const std::uint32_t to = place.at + row * place.pitch + w.lane() % 4 * 8;
+  const std::uint32_t below = to + 8 * place.pitch;
+  const int upper = row < place.m ? units : 0;
+  const int lower = in_warp + 8 < place.kept && row + 8 < place.m ? units : 0;
+  const float2 x = load_two(place.moments + row * 8), y = load_two(place.moments + row * 8 + 64);
+  const int addends = 28 + w.lane() % 4, factors = addends - 4;
+  auto all = [](float v, int lane) { return __shfl_sync(0xffffffffu, v, lane); };
+#pragma unroll
+  for (int u = 0; u < N / 8; ++u) {
+    const float a = all(d[4 * u + 2], addends), b = all(d[4 * u + 3], addends);
+    float2 above = make_float2(a, b), under = above;
+    if constexpr (kCentred) {
+      const float f = all(d[4 * u + 2], factors), g = all(d[4 * u + 3], factors);
+      above = make_float2(fmaf(-x.y, f, a), fmaf(-x.y, g, b));
+      under = make_float2(fmaf(-y.y, f, a), fmaf(-y.y, g, b));
+    }
+    if (u < upper) {
+      store_two(to + u * kColumns * 4, fmaf(x.x, d[4 * u], above.x),
+                fmaf(x.x, d[4 * u + 1], above.y));
+    }
+    if (u < lower) {
+      store_two(below + u * kColumns * 4, fmaf(y.x, d[4 * u + 2], under.x),
+                fmaf(y.x, d[4 * u + 3], under.y));
+    }
+  }
+}
 
 template <int N>
 __device__ __forceinline__ void run_side(const SidePlan& plan, const SumsPlace& to, const Where& w,
                                          const Gate& gate, std::uint32_t inputs, int tile,
-                                         const Ring& ring) {
+                                         const Ring& ring, Moments& moments) {
   float d[N / 2];
   multiply<N>(plan, inputs, tile, ring, d);
+  const bool normed = to.kept < kWarpRows;
+  if (normed) moments.inbox.wait();
   gate.mark(5);
   team_sync();  // the inputs' place is free
-  lay_down<N>(to.m, plan.units, w, to.at, to.pitch, d);
+  if (to.kept == kWarpRows - 1) {
+    lay_normed<N, false>(to, plan.units, w, d);
+  } else if (normed) {
+    lay_normed<N, true>(to, plan.units, w, d);
+  } else {
+    lay_down<N>(to, plan.units, w, d);
+  }
 }
 
 // A side without inputs has nothing to add.
@@ -123,16 +169,15 @@ static __device__ __noinline__ void lay_zeros(int columns, int m, std::uint32_t 
 // By the width that is wanted: few, since each is code of its own.
 __device__ __forceinline__ void run_sides(const SidePlan& plan, int most_units, const SumsPlace& to,
                                           const Where& w, const Gate& gate, std::uint32_t inputs,
-                                          int tile, const Ring& ring) {
+                                          int tile, const Ring& ring, Moments& moments) {
   if (plan.blocks == 0 || plan.units == 0) {
+    if (to.kept < kWarpRows) moments.inbox.wait();
     team_sync();
     lay_zeros(plan.units * kColumns, to.m, to.at, to.pitch);
   } else if (most_units <= 6) {
-    run_side<48>(plan, to, w, gate, inputs, tile, ring);
-  } else if (most_units <= 12) {
-    run_side<96>(plan, to, w, gate, inputs, tile, ring);
+    run_side<48>(plan, to, w, gate, inputs, tile, ring, moments);
   } else {
-    run_side<kMostColumns>(plan, to, w, gate, inputs, tile, ring);
+    run_side<kMostColumns>(plan, to, w, gate, inputs, tile, ring, moments);
   }
 }
 
@@ -143,13 +188,13 @@ struct Push {
 
   __device__ __forceinline__ Push(const ProductPhase& p, const Work& work, const Where& w,
                                   std::uint32_t sums, const Results& results) {
-    const int owner = w.thread % kSharers, side = w.thread / kSharers;
-    if (w.thread >= kSharers * (p.by_columns ? 1 : kSides)) return;
-    const Share rows = share(p.m, owner, kSharers);
-    const int pitch = work.units * kColumns * 4, most = (p.m + kSharers - 1) / kSharers;
-    const int source = p.by_columns ? w.rank : w.rank * kSides + side;
-    to = peer_address(results.address + source * most * pitch, w.sharer(owner));
-    barrier = peer_address(results.inbox.barrier, w.sharer(owner));
+    const int all = sharers(p), owner = w.thread & all - 1, side = w.thread >> p.share_log;
+    if (side >= (p.by_columns ? 1 : kSides)) return;
+    const Share rows = share(p.m, owner, all);
+    const int pitch = work.units * kColumns * 4, rank = w.cta & all - 1;
+    const int source = p.by_columns ? rank : rank * kSides + side, peer = w.place() - rank + owner;
+    to = peer_address(results.address + source * most_finished(p) * pitch, peer);
+    barrier = peer_address(results.inbox.barrier, peer);
     from = sums + (side * p.m + rows.first) * pitch;
     bytes = static_cast<std::uint32_t>(rows.count() * pitch);
   }
@@ -165,6 +210,7 @@ struct Desk {
   std::byte* region;
   Results& results;
   RowSums& row_sums;
+  Moments& moments;
   const Tables& tables;
   Ring& ring;
 };
@@ -177,18 +223,19 @@ __device__ __forceinline__ void run_product(const ProductPhase& p, const Work& w
   results.sums = reinterpret_cast<const float*>(desk.region + p.inbox);
   if (w.thread == 0) {
     results.inbox.expect(static_cast<std::uint32_t>(work.rows * work.units * kColumns * 4) *
-                         static_cast<std::uint32_t>(p.by_columns ? kSharers : kSharers * kSides));
+                         static_cast<std::uint32_t>(sharers(p) * (p.by_columns ? 1 : kSides)));
   }
   const SidePlan plan(work, w.warp(), desk.ring);
   const int most_units = uniform(max(work.side[0].units, work.side[1].units));
   const int tile = row_tile_bytes(p), pitch = work.units * kColumns * 4;
   const std::uint32_t inputs = region + p.inputs, sums = region + p.sums;
   const Push push(p, work, w, sums, results);
-  SumsPlace to{sums + work.side[plan.side].first_unit * kColumns * 4, pitch, p.m};
+  SumsPlace to{sums + work.side[plan.side].first_unit * kColumns * 4, pitch, p.m, kept_rows(p),
+               desk.moments.rows};
   if (!p.by_columns) to.at += plan.side * p.m * pitch;
   stage_inputs(p, w, work, gate, desk.row_sums, desk.tables, inputs);
   gate.mark(4);
-  run_sides(plan, most_units, to, w, gate, inputs, tile, desk.ring);
+  run_sides(plan, most_units, to, w, gate, inputs, tile, desk.ring, desk.moments);
   gate.mark(6);
   push();
   desk.ring.turn =

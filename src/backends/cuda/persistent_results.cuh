@@ -73,20 +73,25 @@ struct Pairs {
 
 // What results need beside their sums.
 struct Operands {
-  float4 bias, factor, other;
+  float4 bias, factor, other, scale;
 };
 
 // Of quad `q`; `row`: of the thread's turn, left at the next.
 __device__ __forceinline__ Operands read_operands(const ProductPhase& p, const std::byte* columns,
                                                   int q, const std::byte*& row) {
-  Operands o{make_float4(0, 0, 0, 0), make_float4(1, 1, 1, 1), make_float4(0, 0, 0, 0)};
+  Operands o{make_float4(0, 0, 0, 0), make_float4(1, 1, 1, 1), make_float4(0, 0, 0, 0),
+             make_float4(0, 0, 0, 0)};
   columns += q * 16;
-  const bool bias = p.bias || p.up_bias, weights = p.after_q || p.after_key;
-  if (bias) o.bias = *reinterpret_cast<const float4*>(columns);
+  const int part_bytes = column_part_bytes(p);
   float4 weight = make_float4(1, 1, 1, 1);
-  if (weights) {
-    weight = *reinterpret_cast<const float4*>(columns + (bias ? column_part_bytes(p) : 0));
-  }
+  auto next_part = [&](bool there, float4& v) {
+    if (!there) return;
+    v = *reinterpret_cast<const float4*>(columns);
+    columns += part_bytes;
+  };
+  next_part(p.bias || p.up_bias, o.bias);
+  next_part(p.after_q || p.after_key, weight);
+  next_part(p.scaled, o.scale);
   auto next = [&] {
     const float4 v = *reinterpret_cast<const float4*>(row);
     row += kOperandBytes;
@@ -209,6 +214,10 @@ __device__ __forceinline__ void store_plain(const ProductPhase& p, int c, int m,
                  make_float4(fmaf(v[0], o.factor.x, o.other.x), fmaf(v[1], o.factor.y, o.other.y),
                              fmaf(v[2], o.factor.z, o.other.z), fmaf(v[3], o.factor.w, o.other.w)));
   if (p.out_sums) seen.x += r.x + r.y + r.z + r.w, seen.y += square(r);
+  if (p.scaled) {
+    store_four({p.scaled, DType::bf16, p.n}, m * p.n + c,
+               make_float4(r.x * o.scale.x, r.y * o.scale.y, r.z * o.scale.z, r.w * o.scale.w));
+  }
 }
 
 // Two columns of a gate and of what it is multiplied with.
@@ -253,8 +262,8 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
   const Finisher f(p, work, w.thread);
   const std::byte* rows = columns + column_parts(p) * column_part_bytes(p) + w.thread * 16;
   const int units = work.units, first_unit = work.first_unit;
-  const int sources = p.by_columns ? kSharers : kSharers * kSides;
-  const int stride = (p.m + kSharers - 1) / kSharers * units * kColumns;
+  const int sources = sharers(p) * (p.by_columns ? 1 : kSides);
+  const int stride = most_finished(p) * units * kColumns;
   const float* row = results.sums + f.own * units * kColumns;
   results.inbox.wait();
   gate.mark(8);
@@ -267,6 +276,7 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
     for (int s = 0; s < sources; s += kSharers, from += kSharers * stride) {
 #pragma unroll
       for (int i = 0; i < kSharers; ++i) {
+        if (i >= 2 && sources == 2) break;
         const float4 v = *reinterpret_cast<const float4*>(from + i * stride);
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
@@ -283,10 +293,10 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
   }
   if (f.part > 0 || f.own >= work.rows) return;
   if (p.squares) {
-    p.squares[2 * w.group * p.m + f.m] = sums.x;
-    p.squares[(2 * w.group + 1) * p.m + f.m] = sums.y;
+    float* squares = p.squares + 2 * (w.cta >> p.share_log) * p.m + f.m;
+    squares[0] = sums.x, squares[p.m] = sums.y;
   } else {
-    reinterpret_cast<float2*>(p.out_sums)[w.group * p.m + f.m] = sums;
+    reinterpret_cast<float2*>(p.out_sums)[w.group * kMostRows + f.m] = sums;
   }
 }
 

@@ -14,22 +14,58 @@ __device__ inline Phase& phase_at(Fixed& f, int slot) {
   return *reinterpret_cast<Phase*>(f.phase[slot]);
 }
 
-// By one thread: tells the team when all CTAs have finished what a phase waits for.
-__device__ inline void watch_gate(const StepArgs& a, Fixed& f) {
-  const std::uint32_t barrier = device::shared_address(&f.gate);
-  std::uint32_t target = a.barrier_base;
-  const int count = a.repetitions * a.count;
-  bool waits = false;
+__device__ __forceinline__ void warp_arrives(std::uint64_t& barrier, int lane) {
+  __syncwarp();
+  if (lane == 0) arrive_here(device::shared_address(&barrier));
+}
+// Until the team is about to begin phase `at`.
+__device__ __forceinline__ void wait_for_phase(std::uint64_t& begun, int at) {
+  device::barrier_wait(&begun, static_cast<std::uint32_t>(at & 1));
+}
+
+// Moments of all rows, from sums that the phase before left; by one warp, a row a lane.
+__device__ __forceinline__ void find_moments(const ProductPhase& p, const Where& w, float2* to) {
+  const float2* from = reinterpret_cast<const float2*>(p.row_sums);
 #pragma unroll 1
-  for (int at = 0, phase = 0; at < count; ++at) {
+  for (int r = w.lane(); r < p.m; r += 32) {
+    float2 part[kMostGroups];
+#pragma unroll
+    for (int g = 0; g < kMostGroups; ++g) part[g] = __ldcg(from + r + g * kMostRows);
+    float2 sum[2] = {};
+#pragma unroll
+    for (int g = 0; g < kMostGroups; ++g) {
+      sum[g % 2].x += part[g].x, sum[g % 2].y += part[g].y;
+    }
+    to[r] = moments_of(p, sum[0].x + sum[1].x, sum[0].y + sum[1].y);
+  }
+}
+
+// By one warp: tells the team when all CTAs have finished what a phase waits for, then what its
+// norm takes of the rows. Nothing but the gate keeps this warp beside the team: a phase's slot is
+// read only where the team waits for what comes of it.
+__device__ inline void watch_gate(const StepArgs& a, Fixed& f, const Where& w) {
+  const std::uint32_t barrier = device::shared_address(&f.gate);
+  const int count = a.repetitions * a.count, lane = w.lane();
+  std::uint32_t target = a.barrier_base;
+  bool waits = false, moments = false;
+#pragma unroll 1
+  for (int at = 0, phase = 0, slot = 0; at < count; ++at, slot = next_slot(slot)) {
     phase = phase + 1 < a.count ? phase + 1 : 0;
-    const bool next = a.phases[phase].waits;  // on its way while this thread waits
+    // On its way while this warp waits.
+    const bool next_waits = a.phases[phase].waits, next_moments = a.phases[phase].moments;
     if (waits) {
       target += gridDim.x;
-      device::wait_for(a.barrier, target);
-      arrive_here(barrier);
+      if (lane == 0) {
+        device::wait_for(a.barrier, target);
+        arrive_here(barrier);
+      }
+      __syncwarp();
     }
-    waits = next;
+    if (moments) {
+      find_moments(phase_at(f, slot).product, w, f.moments);
+      warp_arrives(f.norms, lane);
+    }
+    waits = next_waits, moments = next_moments;
   }
 }
 
@@ -41,28 +77,31 @@ __device__ __forceinline__ float4 four_of(const float* table, int c, float absen
 // What a product's norm does to columns; by one warp.
 __device__ __forceinline__ void fetch_columns(const ProductPhase& p, const Work& work,
                                               const Where& w, Affine& to) {
-  constexpr int kTurns = kNormBlocks * kBlock / 128;
-  const int first = work.first_block * kBlock, last = p.k - 4;
+  constexpr int kTurns = 2, kPass = kTurns * 128;
+  const int before = work.first_block * kBlock, last = p.k - 4;
   const float offset = p.offset;
   const float* scales = p.scale.data ? table_row(p.scale, 0, w.iteration, w.now) : nullptr;
   const float* shifts = p.shift.data ? table_row(p.shift, 0, w.iteration, w.now) : nullptr;
-  float4 weight[kTurns], bias[kTurns], scale[kTurns], shift[kTurns];
+#pragma unroll 1
+  for (int first = 0; first < work.blocks * kBlock; first += kPass) {
+    float4 weight[kTurns], bias[kTurns], scale[kTurns], shift[kTurns];
 #pragma unroll
-  for (int j = 0; j < kTurns; ++j) {  // all at once
-    const int c = min(first + j * 128 + w.lane() * 4, last);
-    weight[j] = four_of(p.norm_weight, c, 1.0f - offset), bias[j] = four_of(p.norm_bias, c, 0);
-    scale[j] = four_of(scales, c, 0), shift[j] = four_of(shifts, c, 0);
-  }
+    for (int j = 0; j < kTurns; ++j) {  // all at once
+      const int c = min(before + first + j * 128 + w.lane() * 4, last);
+      weight[j] = four_of(p.norm_weight, c, 1.0f - offset), bias[j] = four_of(p.norm_bias, c, 0);
+      scale[j] = four_of(scales, c, 0), shift[j] = four_of(shifts, c, 0);
+    }
 #pragma unroll
-  for (int j = 0; j < kTurns; ++j) {
-    const int c = j * 128 + w.lane() * 4;
-    const float4 s = make_float4(1 + scale[j].x, 1 + scale[j].y, 1 + scale[j].z, 1 + scale[j].w);
-    *reinterpret_cast<float4*>(to.factor + c) =
-        make_float4((offset + weight[j].x) * s.x, (offset + weight[j].y) * s.y,
-                    (offset + weight[j].z) * s.z, (offset + weight[j].w) * s.w);
-    *reinterpret_cast<float4*>(to.addend + c) =
-        make_float4(fmaf(bias[j].x, s.x, shift[j].x), fmaf(bias[j].y, s.y, shift[j].y),
-                    fmaf(bias[j].z, s.z, shift[j].z), fmaf(bias[j].w, s.w, shift[j].w));
+    for (int j = 0; j < kTurns; ++j) {
+      const int c = first + j * 128 + w.lane() * 4;
+      const float4 s = make_float4(1 + scale[j].x, 1 + scale[j].y, 1 + scale[j].z, 1 + scale[j].w);
+      *reinterpret_cast<float4*>(to.factor + c) =
+          make_float4((offset + weight[j].x) * s.x, (offset + weight[j].y) * s.y,
+                      (offset + weight[j].z) * s.z, (offset + weight[j].w) * s.w);
+      *reinterpret_cast<float4*>(to.addend + c) =
+          make_float4(fmaf(bias[j].x, s.x, shift[j].x), fmaf(bias[j].y, s.y, shift[j].y),
+                      fmaf(bias[j].z, s.z, shift[j].z), fmaf(bias[j].w, s.w, shift[j].w));
+    }
   }
 }
 
@@ -96,15 +135,6 @@ __device__ __forceinline__ void settle_phase(const StepArgs& a, Fixed& f, int sl
   device::copy_async_wait<0>();
   __syncwarp();
   if (lane == 0) localise(phase_at(f, slot), a, f);
-}
-
-__device__ __forceinline__ void warp_arrives(std::uint64_t& barrier, int lane) {
-  __syncwarp();
-  if (lane == 0) arrive_here(device::shared_address(&barrier));
-}
-// Until the team is about to begin phase `at`.
-__device__ __forceinline__ void wait_for_phase(std::uint64_t& begun, int at) {
-  device::barrier_wait(&begun, static_cast<std::uint32_t>(at & 1));
 }
 
 // By one warp, ahead of the team: while a phase is executed, the columns of the next one and the
@@ -209,6 +239,15 @@ struct OperandFetch {
       }
     }
   }
+  // A later norm's factors of four columns.
+  __device__ __forceinline__ void lay_scale(uint32_t to, int c, const float* scale) const {
+    const float offset = p.scaled_offset;
+    const float4 a = four_of(p.scaled_weight, c, 1.0f - offset), b = four_of(scale, c, 0);
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to),
+                 "f"((offset + a.x) * (1 + b.x)), "f"((offset + a.y) * (1 + b.y)),
+                 "f"((offset + a.z) * (1 + b.z)), "f"((offset + a.w) * (1 + b.w))
+                 : "memory");
+  }
   __device__ __forceinline__ void of_plain() const {
     int gate = 0;
     if (p.gate.data && w.lane() < work.rows) {
@@ -216,14 +255,17 @@ struct OperandFetch {
                               p.gate.data);
     }
     const int part_bytes = column_part_bytes(p);
+    const float* scale = nullptr;
+    if (p.scaled_scale.data) scale = table_row(p.scaled_scale, 0, w.iteration, w.now);
 #pragma unroll 1
     for (int first = 0; first < work.units * 2; first += 32) {
       const int q = first + w.lane(), c = 8 * work.first_unit + 4 * q;
       const bool real = q < work.units * 2 && c < p.n;
       uint32_t to = columns + q * 16;
       if (real && p.bias) copy_operand<16>(to, p.bias + c), to += part_bytes;
-      if (real && p.after_q) copy_operand<16>(to, p.after_q + c);
+      if (real && p.after_q) copy_operand<16>(to, p.after_q + c), to += part_bytes;
       if (row_parts(p)) of_rows(q, c, real, gate);
+      if (real && p.scaled) lay_scale(to, c, scale);
     }
   }
 };

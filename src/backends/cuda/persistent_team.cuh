@@ -21,14 +21,12 @@ __device__ inline const float* table_row(const device::TableView& t, int r,
 // phase: what is computed from it would else be kept in registers over all phases.
 struct Where {
   int cta, ctas;
-  int rank, group, groups;  // in the group of those that share inputs; the group; of how many
+  int group, groups;  // of kSharers CTAs; of how many
   const int32_t* iteration;
   int now;
   int thread;
   __device__ int lane() const { return thread % 32; }
-  // In the cluster: this CTA, and number i of those that share its inputs.
-  __device__ int place() const { return cta % kCluster; }
-  __device__ int sharer(int i) const { return place() - rank + i; }
+  __device__ int place() const { return cta % kCluster; }  // in the cluster
   __device__ int warp() const { return thread / 32; }
 };
 
