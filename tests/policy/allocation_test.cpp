@@ -15,9 +15,12 @@ namespace {
 std::atomic<bool> counting{false};
 std::atomic<int> counted{0};
 
-void* take(std::size_t size) {
+void* try_take(std::size_t size) {
   if (counting) ++counted;
-  if (void* p = std::malloc(size)) return p;
+  return std::malloc(size);
+}
+void* take(std::size_t size) {
+  if (void* p = try_take(size)) return p;
   throw std::bad_alloc();
 }
 void* take(std::size_t size, std::align_val_t alignment) {
@@ -29,6 +32,7 @@ void* take(std::size_t size, std::align_val_t alignment) {
 }  // namespace
 
 void* operator new(std::size_t size) { return take(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return try_take(size); }
 void* operator new[](std::size_t size) { return take(size); }
 void* operator new(std::size_t size, std::align_val_t a) { return take(size, a); }
 void* operator new[](std::size_t size, std::align_val_t a) { return take(size, a); }

@@ -95,7 +95,7 @@ void turn_rows(const RowTurn& r) {
         const std::byte* from = x + (first + i) * r.row_bytes + d * 2;
         if (first + i >= r.rows) continue;
         if (wide == 2 * W) {
-          m[i] = load(reinterpret_cast<const float*>(from));
+          __builtin_memcpy(&m[i], from, sizeof(F));  // rows of halves: aligned to two bytes
         } else {
           __builtin_memcpy(&m[i], from, static_cast<std::size_t>(wide) * 2);
         }
