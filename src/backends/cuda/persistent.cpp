@@ -71,22 +71,32 @@ int region_bytes(const StepPlan& plan) {
   return round_up(most, 1024);
 }
 
+// Bytes of a block of a side's columns, at most.
+int tile_bytes(const ProductPhase& p, int ctas) {
+  return side_units(p, ctas) * kColumns * kRowBytes;
+}
+int most_tile_bytes(const StepPlan& plan, int ctas) {
+  int most = 1;
+  for (const PackedWeights& w : plan.weights) {
+    most = std::max(most, tile_bytes(plan.phases[w.phase].product, ctas));
+  }
+  return most;
+}
+
 // Bytes of a slot: a piece is as many whole blocks of a side as fit. What the ring holds at once,
 // of all products, is the most.
 int slot_bytes(const StepPlan& plan, int ctas, int ring) {
-  std::vector<std::pair<int, double>> tiles;  // bytes of a block of a side, weight of its product
-  int most = 1;
-  for (const PackedWeights& w : plan.weights) {
-    const ProductPhase& p = plan.phases[w.phase].product;
-    tiles.push_back({side_units(p, ctas) * kColumns * kRowBytes, 1.0 * p.units * p.blocks});
-    most = std::max(most, tiles.back().first);
-  }
+  const int most = most_tile_bytes(plan, ctas);
   int best = most;
   double held = 0;
   for (int slot = most; slot <= kMostSlot; slot += kColumns * kRowBytes) {
     const int depth = std::min(kMostDepth, ring / slot);
     double all = 0;
-    for (const auto& [tile, weight] : tiles) all += weight * (slot / tile * tile) * depth;
+    for (const PackedWeights& w : plan.weights) {
+      const ProductPhase& p = plan.phases[w.phase].product;
+      const int tile = tile_bytes(p, ctas);
+      all += 1.0 * p.units * p.blocks * (slot / tile * tile) * depth;
+    }
     if (depth >= kUsualDepth && all > held) best = slot, held = all;
   }
   return best;
@@ -95,7 +105,7 @@ int slot_bytes(const StepPlan& plan, int ctas, int ring) {
 // What a product hands over is still copied when a CTA goes on to attention, which asks for keys at
 // once: sums lie beyond its memory where there is room, else the cluster's CTAs meet in between.
 void part_from_attention(StepPlan& plan, int ctas) {
-  const int ring = kUsualDepth * slot_bytes(plan, ctas, 0);
+  const int ring = kUsualDepth * most_tile_bytes(plan, ctas);
   const int region = std::max(region_bytes(plan), kSharedBytes - fixed_bytes() - ring);
   const int attention = attention_early_bytes(plan.heads_width);
   for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
@@ -163,7 +173,7 @@ void choose_sharers(ProductPhase& p, int ctas) {
   const bool makes = p.out_sums || p.scaled;  // sums by groups of kSharers
   if (makes || (p.squares && p.m > kMostRows / 2)) return;
   ProductPhase pairs = p;
-  share_inputs(pairs, 1, ctas);
+  share_inputs(pairs, kSharersLog - 1, ctas);
   if (!pairs.by_columns) return;
   const bool fits = side_units(p, ctas) * kColumns <= kMostColumns;
   if (!fits || sharing_cost(pairs) < sharing_cost(p)) p = pairs;
@@ -182,7 +192,7 @@ void set_parts(const StepPlan& plan, RowFactor& f, int ctas) {
 // attention's keys, whose squares are summed.
 void complete(StepPlan& plan, int ctas) {
   for (Phase& phase : plan.phases) {
-    if (phase.kind == Kind::product) share_inputs(phase.product, 2, ctas);
+    if (phase.kind == Kind::product) share_inputs(phase.product, kSharersLog, ctas);
   }
   for (const SumsLink& l : plan.links) connect(plan, l);
   int operands = 0;

@@ -11,7 +11,7 @@ namespace tendon::cuda::persistent {
 namespace {
 
 constexpr std::int64_t kMostPlainWeights = 8 << 20;
-constexpr int kMostNormed = 1024;  // columns of a norm on the way in
+constexpr int kMostNormed = 2 * kNormBlocks * kBlock;  // on the way in: pairs share its columns
 
 // Memory as the hazards between phases see it.
 struct Place {

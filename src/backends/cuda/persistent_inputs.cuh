@@ -13,11 +13,13 @@ __device__ __forceinline__ std::uint32_t chunk_at(std::uint32_t tile, int row, i
   return tile + row * kRowBytes + ((c ^ row) % 8) * 16;
 }
 
-// The rows as they lie in memory; zeros past the last column. A warp has every eighth row of a
-// tile, whose chunks are turned alike. What it takes is worked out before the gate opens.
+// Eight columns of a row in the background; zeros without bytes.
 __device__ __forceinline__ void bring_chunk(std::uint32_t to, const std::byte* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
 }
+
+// The rows as they lie in memory; zeros past the last column. A warp has every eighth row of a
+// tile, whose chunks are turned alike. What it takes is worked out before the gate opens.
 struct PlainRows {
   const std::byte* x;
   std::uint32_t to;

@@ -72,7 +72,6 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
 __device__ inline Where position(const StepArgs& a) {
   Where w;
   w.cta = static_cast<int>(blockIdx.x), w.ctas = static_cast<int>(gridDim.x);
-  w.group = w.cta / kSharers, w.groups = w.ctas / kSharers;
   w.iteration = a.iteration;
   w.now = a.first;
   w.thread = read_thread();
@@ -95,7 +94,7 @@ __global__ void __launch_bounds__(kAllThreads, 1) step_kernel(const __grid_const
   if (threadIdx.x >= kThreads) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     if (warp == kWeightsWarp && lane == 0) bring_weights(a, m.ring, w.cta);
-    if (warp == kGateWarp) watch_gate(a, f, w);
+    if (warp == kGateWarp) watch_gate(a, f, lane);
     if (warp == kPhasesWarp) bring_phases(a, f, w);
     if (warp == kOperandsWarp) bring_operands(a, m, w);
     return;

@@ -13,13 +13,14 @@ inline constexpr int kWarps = 8, kThreads = 32 * kWarps;
 inline constexpr int kWeightsWarp = kWarps, kGateWarp = kWarps + 1;
 inline constexpr int kPhasesWarp = kWarps + 2, kOperandsWarp = kWarps + 3;
 inline constexpr int kAllThreads = 32 * (kWarps + 4);
-inline constexpr int kPhaseSlots = 3;   // of a CTA: one is fetched two phases ahead
-inline constexpr int kSides = 2;        // warpgroups, each of which has a part of a product
-inline constexpr int kCluster = 8;      // CTAs of a cluster
-inline constexpr int kSharers = 4;      // of them that share a product's inputs: a group; at most
-inline constexpr int kMostGroups = 32;  // of so many
-inline constexpr int kColumns = 8;      // output columns of a unit, the smallest share of a product
-inline constexpr int kBlock = 64;       // inputs of a tile
+inline constexpr int kPhaseSlots = 3;  // of a CTA: one is fetched two phases ahead
+inline constexpr int kSides = 2;       // warpgroups, each of which has a part of a product
+inline constexpr int kCluster = 8;     // CTAs of a cluster
+inline constexpr int kSharersLog = 2;  // log2 of those that share a product's inputs: a group
+inline constexpr int kSharers = 1 << kSharersLog;  // at most
+inline constexpr int kMostGroups = 32;             // of so many
+inline constexpr int kColumns = 8;  // output columns of a unit, the smallest share of a product
+inline constexpr int kBlock = 64;   // inputs of a tile
 inline constexpr int kRowBytes = kBlock * 2;  // of a tile
 inline constexpr int kSwizzleRows = 8;        // that lie together, swizzled
 inline constexpr int kMostColumns = 96;       // of a warpgroup's part
@@ -69,7 +70,7 @@ struct ProductPhase {
   // addends of columns and, of two, their factors ride along as the last rows of every warp's.
   std::uint8_t riders = 0;
   Columns columns = Columns::plain;
-  std::uint8_t share_log = 2;  // log2 of the CTAs of a group
+  std::uint8_t share_log = kSharersLog;  // log2 of the CTAs of a group
   int n = 0, units = 0, turn = 0;
   std::uint8_t by_columns = 0;  // warpgroups share the columns of a group, else its inputs
   int most_units = 0;           // of a group
@@ -202,8 +203,15 @@ struct alignas(16) Work {
 };
 static_assert(sizeof(Work) == 48);
 
-// CTAs that share the inputs of a product.
+// CTAs that share the inputs of a product; parts of the inputs that one of them adds up apart.
 __host__ __device__ inline int sharers(const ProductPhase& p) { return 1 << p.share_log; }
+__host__ __device__ inline int parts_of_inputs(const ProductPhase& p) {
+  return p.by_columns ? 1 : kSides;
+}
+// Partial sums of a result.
+__host__ __device__ inline int sources_of(const ProductPhase& p) {
+  return sharers(p) * parts_of_inputs(p);
+}
 
 // Units of a warpgroup's part at most.
 __host__ __device__ inline int side_units(const ProductPhase& p, int ctas) {
@@ -301,15 +309,14 @@ struct RowPart {
 inline int inputs_bytes(const ProductPhase& p) { return most_blocks(p) * row_tile_bytes(p); }
 // floats [sides that share inputs][row][column of the group]
 inline int sums_bytes(const ProductPhase& p) {
-  return p.m * p.most_units * kColumns * 4 * (p.by_columns ? 1 : kSides);
+  return p.m * p.most_units * kColumns * 4 * parts_of_inputs(p);
 }
 // floats [source][row of the CTA][column of the group]
 __host__ __device__ inline int most_finished(const ProductPhase& p) {
   return (p.m + sharers(p) - 1) >> p.share_log;
 }
 inline int inbox_bytes(const ProductPhase& p) {
-  const int sources = sharers(p) * (p.by_columns ? 1 : kSides);
-  return sources * most_finished(p) * p.most_units * kColumns * 4;
+  return sources_of(p) * most_finished(p) * p.most_units * kColumns * 4;
 }
 // Operands of a quad, four results side by side, 16 bytes each that is there. The same for all
 // rows: bias, weights of a norm, a later norm's factors; [part][quad of the group]. By row: turns,

@@ -1,5 +1,5 @@
-// The product phase. The CTAs of a group share a product's inputs, each has a quarter of them for
-// all of the group's columns; its two warpgroups share the columns, or the inputs again. Partial
+// The product phase. The CTAs of a group share a product's inputs, each has a part of them for all
+// of the group's columns; its two warpgroups share the columns, or the inputs again. Partial
 // sums go to the CTA that finishes their row, which adds them in a fixed order.
 #pragma once
 
@@ -85,6 +85,7 @@ struct SumsPlace {
   std::uint32_t at;  // shared address
   int pitch, m, kept;
   std::uint32_t moments;  // shared address
+  __device__ bool normed() const { return kept < kWarpRows; }
 };
 
 // A side's sums to shared memory: floats [row][column of the group].
@@ -142,13 +143,12 @@ __device__ __forceinline__ void run_side(const SidePlan& plan, const SumsPlace& 
                                          const Ring& ring, Moments& moments) {
   float d[N / 2];
   multiply<N>(plan, inputs, tile, ring, d);
-  const bool normed = to.kept < kWarpRows;
-  if (normed) moments.inbox.wait();
+  if (to.normed()) moments.inbox.wait();
   gate.mark(5);
   team_sync();  // the inputs' place is free
   if (to.kept == kWarpRows - 1) {
     lay_normed<N, false>(to, plan.units, w, d);
-  } else if (normed) {
+  } else if (to.normed()) {
     lay_normed<N, true>(to, plan.units, w, d);
   } else {
     lay_down<N>(to, plan.units, w, d);
@@ -171,7 +171,7 @@ __device__ __forceinline__ void run_sides(const SidePlan& plan, int most_units, 
                                           const Where& w, const Gate& gate, std::uint32_t inputs,
                                           int tile, const Ring& ring, Moments& moments) {
   if (plan.blocks == 0 || plan.units == 0) {
-    if (to.kept < kWarpRows) moments.inbox.wait();
+    if (to.normed()) moments.inbox.wait();
     team_sync();
     lay_zeros(plan.units * kColumns, to.m, to.at, to.pitch);
   } else if (most_units <= 6) {
@@ -189,7 +189,7 @@ struct Push {
   __device__ __forceinline__ Push(const ProductPhase& p, const Work& work, const Where& w,
                                   std::uint32_t sums, const Results& results) {
     const int all = sharers(p), owner = w.thread & all - 1, side = w.thread >> p.share_log;
-    if (side >= (p.by_columns ? 1 : kSides)) return;
+    if (side >= parts_of_inputs(p)) return;
     const Share rows = share(p.m, owner, all);
     const int pitch = work.units * kColumns * 4, rank = w.cta & all - 1;
     const int source = p.by_columns ? rank : rank * kSides + side, peer = w.place() - rank + owner;
@@ -223,7 +223,7 @@ __device__ __forceinline__ void run_product(const ProductPhase& p, const Work& w
   results.sums = reinterpret_cast<const float*>(desk.region + p.inbox);
   if (w.thread == 0) {
     results.inbox.expect(static_cast<std::uint32_t>(work.rows * work.units * kColumns * 4) *
-                         static_cast<std::uint32_t>(sharers(p) * (p.by_columns ? 1 : kSides)));
+                         static_cast<std::uint32_t>(sources_of(p)));
   }
   const SidePlan plan(work, w.warp(), desk.ring);
   const int most_units = uniform(max(work.side[0].units, work.side[1].units));

@@ -262,7 +262,7 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
   const Finisher f(p, work, w.thread);
   const std::byte* rows = columns + column_parts(p) * column_part_bytes(p) + w.thread * 16;
   const int units = work.units, first_unit = work.first_unit;
-  const int sources = sharers(p) * (p.by_columns ? 1 : kSides);
+  const int sources = sources_of(p);
   const int stride = most_finished(p) * units * kColumns;
   const float* row = results.sums + f.own * units * kColumns;
   results.inbox.wait();
@@ -296,7 +296,7 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
     float* squares = p.squares + 2 * (w.cta >> p.share_log) * p.m + f.m;
     squares[0] = sums.x, squares[p.m] = sums.y;
   } else {
-    reinterpret_cast<float2*>(p.out_sums)[w.group * kMostRows + f.m] = sums;
+    reinterpret_cast<float2*>(p.out_sums)[w.cta / kSharers * kMostRows + f.m] = sums;
   }
 }
 

@@ -24,10 +24,10 @@ __device__ __forceinline__ void wait_for_phase(std::uint64_t& begun, int at) {
 }
 
 // Moments of all rows, from sums that the phase before left; by one warp, a row a lane.
-__device__ __forceinline__ void find_moments(const ProductPhase& p, const Where& w, float2* to) {
+__device__ __forceinline__ void find_moments(const ProductPhase& p, int lane, float2* to) {
   const float2* from = reinterpret_cast<const float2*>(p.row_sums);
 #pragma unroll 1
-  for (int r = w.lane(); r < p.m; r += 32) {
+  for (int r = lane; r < p.m; r += 32) {
     float2 part[kMostGroups];
 #pragma unroll
     for (int g = 0; g < kMostGroups; ++g) part[g] = __ldcg(from + r + g * kMostRows);
@@ -43,9 +43,9 @@ __device__ __forceinline__ void find_moments(const ProductPhase& p, const Where&
 // By one warp: tells the team when all CTAs have finished what a phase waits for, then what its
 // norm takes of the rows. Nothing but the gate keeps this warp beside the team: a phase's slot is
 // read only where the team waits for what comes of it.
-__device__ inline void watch_gate(const StepArgs& a, Fixed& f, const Where& w) {
+__device__ inline void watch_gate(const StepArgs& a, Fixed& f, int lane) {
   const std::uint32_t barrier = device::shared_address(&f.gate);
-  const int count = a.repetitions * a.count, lane = w.lane();
+  const int count = a.repetitions * a.count;
   std::uint32_t target = a.barrier_base;
   bool waits = false, moments = false;
 #pragma unroll 1
@@ -62,7 +62,7 @@ __device__ inline void watch_gate(const StepArgs& a, Fixed& f, const Where& w) {
       __syncwarp();
     }
     if (moments) {
-      find_moments(phase_at(f, slot).product, w, f.moments);
+      find_moments(phase_at(f, slot).product, lane, f.moments);
       warp_arrives(f.norms, lane);
     }
     waits = next_waits, moments = next_moments;

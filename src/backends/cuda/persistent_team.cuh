@@ -21,7 +21,6 @@ __device__ inline const float* table_row(const device::TableView& t, int r,
 // phase: what is computed from it would else be kept in registers over all phases.
 struct Where {
   int cta, ctas;
-  int group, groups;  // of kSharers CTAs; of how many
   const int32_t* iteration;
   int now;
   int thread;
