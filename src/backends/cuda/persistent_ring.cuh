@@ -52,6 +52,7 @@ __device__ inline void bring_weights(const StepArgs& a, const RingMemory& m, int
   const std::byte* begin = a.stream + a.stream_first[cta];
   const std::uint16_t* rows = a.piece_rows + std::size_t(cta) * a.piece_stride;
   const std::uint32_t count = a.piece_count[cta];
+  if (count == 0) return;
   Ahead ahead(a, cta);
   Turn now{0, 1};
   for (int repetition = 0; repetition < a.repetitions; ++repetition) {
