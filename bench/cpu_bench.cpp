@@ -43,11 +43,14 @@ void count(benchmark::State& state, const ProductRate& rate) {
   state.counters["GB/s"] = rate.bytes / 1e9;
 }
 
+constexpr int kSamples = 9;
+
 void product(benchmark::State& state, const Row& row, const Way& way) {
   for (auto _ : state) {
     try {
-      const ProductRate rate =
-          tendon::measure_product(row.shape, way.dtype, {.products = way.products});
+      tendon::ProductMeter meter(row.shape, way.dtype, {.products = way.products});
+      for (int i = 0; i < kSamples; ++i) meter.sample(0);
+      const ProductRate rate = meter.median();
       const auto& s = row.shape;
       state.SetIterationTime(2.0 * static_cast<double>(s.rows * s.n * s.k * s.copies) / rate.flops);
       count(state, rate);
@@ -60,12 +63,15 @@ void product(benchmark::State& state, const Row& row, const Way& way) {
 
 void ceilings(benchmark::State& state) {
   for (auto _ : state) {
-    const tendon::Ceilings c = tendon::measure_ceilings();
-    state.counters["stream GB/s"] = c.stream_bytes / 1e9;
-    state.counters["f32 GFLOP/s"] = c.large_f32.flops / 1e9;
-    state.counters["bf16 GFLOP/s"] = c.large_bf16.flops / 1e9;
-    state.counters["10 rows f32 GFLOP/s"] = c.few_rows_f32.flops / 1e9;
-    state.counters["10 rows bf16 GFLOP/s"] = c.few_rows_bf16.flops / 1e9;
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      tendon::CeilingMeter meter(dtype);
+      for (int i = 0; i < kSamples; ++i) meter.sample();
+      const tendon::Ceilings c = meter.median();
+      const std::string of(name(dtype));
+      state.counters["stream GB/s"] = c.stream_bytes / 1e9;
+      state.counters[of + " GFLOP/s"] = c.large.flops / 1e9;
+      state.counters["10 rows " + of + " GFLOP/s"] = c.few_rows.flops / 1e9;
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 #include <fmt/core.h>
+#include <sys/resource.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -59,9 +61,27 @@ struct Timed {
   std::map<std::string, std::vector<double>> stages;
   std::vector<std::string> order;
   double first = 0;
+  double peak_bytes = 0;  // of the process after the first call, before limits are measured
+  DeviceLimits limits;
 };
 
+double peak_bytes() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_maxrss) * 1024;
+}
+
+double sample(LimitsMeter& meter) {
+  const auto start = std::chrono::steady_clock::now();
+  meter.sample();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Calls and samples of the machine's limits in turns, so that whatever else runs on the machine
+// meets both alike: medians of the one are held against medians of the other. A sample comes
+// between any two calls, or less often where samples would take over a fifth of the time.
 Timed time_policy(Policy& policy, const Scene& scene, const Options& o) {
+  constexpr double kSampleShare = 0.25;
   Timed timed;
   Chunk chunk;
   const auto call = [&] {
@@ -70,7 +90,9 @@ Timed time_policy(Policy& policy, const Scene& scene, const Options& o) {
   };
   call();
   timed.first = chunk.seconds;
-  double spent = 0;
+  timed.peak_bytes = peak_bytes();
+  LimitsMeter meter(o.load.options.device, policy.info().dtype, o.load.options.threads);
+  double spent = 0, sampled = sample(meter);
   for (int i = 0; i < o.runs || spent < o.seconds; ++i) {
     if (i >= o.runs && i >= 2000) break;
     call();
@@ -81,7 +103,9 @@ Timed time_policy(Policy& policy, const Scene& scene, const Options& o) {
       if (all.empty()) timed.order.emplace_back(stage);
       all.push_back(seconds);
     }
+    if (sampled <= kSampleShare * spent) sampled += sample(meter);
   }
+  timed.limits = meter.median();
   return timed;
 }
 
@@ -162,8 +186,7 @@ void run(const Options& o) {
   const PolicyInfo& info = policy.info();
   const Scene scene = make_scene(info, o);
   const Timed timed = time_policy(policy, scene, o);
-  const DeviceLimits limits =
-      measure_limits(o.load.options.device, info.dtype, o.load.options.threads);
+  const DeviceLimits& limits = timed.limits;
   const int steps = o.steps > 0 ? o.steps : info.default_steps;
   const auto profile = profile_stages(policy, static_cast<int>(scene.seen.cameras.size()), o.tokens,
                                       steps, o.ops ? 5 : 1);
@@ -171,15 +194,20 @@ void run(const Options& o) {
   json* out = o.as_json ? &report : nullptr;
   if (out) {
     report = describe(info);
-    report["limits"] = {
-        {"flops", limits.flops}, {"few_row_flops", limits.few_row_flops}, {"bytes", limits.bytes}};
+    report["limits"] = {{"flops", limits.flops},
+                        {"few_row_flops", limits.few_row_flops},
+                        {"bytes", limits.bytes},
+                        {"samples", limits.samples}};
     report["first"] = timed.first;
+    report["peak_memory"] = timed.peak_bytes;
   } else {
     print_info(info);
-    fmt::print("limits     {} in products, {} with 10 rows, memory {}\n",
+    fmt::print("limits     {} in products, {} with 10 rows, memory {}; medians of {} samples\n",
                measure::format_rate(limits.flops, "FLOP"),
                measure::format_rate(limits.few_row_flops, "FLOP"),
-               measure::format_rate(limits.bytes, "B"));
+               measure::format_rate(limits.bytes, "B"), limits.samples);
+    fmt::print("peak       {} of memory, loading and the first call\n",
+               measure::format_bytes(timed.peak_bytes));
     fmt::print("first call {}, then {} calls\n\n", measure::format_seconds(timed.first),
                timed.total.size());
   }

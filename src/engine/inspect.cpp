@@ -104,11 +104,26 @@ std::vector<StageProfile> profile_stages(Policy& policy, int cameras, int tokens
   return all;
 }
 
-DeviceLimits measure_limits(const std::string& device, const std::string& dtype, int threads) {
+namespace {
+
+// Before anything is allocated.
+DType measured_dtype(const std::string& device, const std::string& dtype) {
   require(device == "cpu", "limits: the device {} has no measurement of its own here", device);
-  const Ceilings c = measure_ceilings(threads);
-  if (dtype == "f32") return {c.large_f32.flops, c.few_rows_f32.flops, c.stream_bytes};
-  return {c.large_bf16.flops, c.few_rows_bf16.flops, c.stream_bytes};
+  return dtype == "f32" ? DType::f32 : DType::bf16;
+}
+
+}  // namespace
+
+LimitsMeter::LimitsMeter(const std::string& device, const std::string& dtype, int threads)
+    : meter_(std::make_unique<CeilingMeter>(measured_dtype(device, dtype), threads)) {}
+
+LimitsMeter::~LimitsMeter() = default;
+
+void LimitsMeter::sample() { meter_->sample(); }
+
+DeviceLimits LimitsMeter::median() const {
+  const Ceilings c = meter_->median();
+  return {c.large.flops, c.few_rows.flops, c.stream_bytes, c.samples};
 }
 
 std::vector<FamilyRow> list_families() {

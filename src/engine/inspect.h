@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "tendon/tendon.h"
 
 namespace tendon {
+
+class CeilingMeter;
 
 struct Inspection {
   struct TensorRow {
@@ -44,11 +47,24 @@ struct StageProfile {
 std::vector<StageProfile> profile_stages(Policy& policy, int cameras, int tokens, int steps,
                                          int repetitions);
 
-// What this machine does at best, measured now: products of many rows and of few, and memory.
+// What this machine does at best: products of many rows and of few, and memory, per second.
 struct DeviceLimits {
   double flops = 0, few_row_flops = 0, bytes = 0;
+  std::size_t samples = 0;
 };
-DeviceLimits measure_limits(const std::string& device, const std::string& dtype, int threads);
+
+// Measures them a sample at a time (0.2 to 0.5 s), to be taken in turns with calls of a policy, and
+// holds what it needs, 0.4 to 0.9 GB. Throws Error.
+class LimitsMeter {
+ public:
+  LimitsMeter(const std::string& device, const std::string& dtype, int threads);
+  ~LimitsMeter();
+  void sample();
+  DeviceLimits median() const;  // of at least one sample
+
+ private:
+  std::unique_ptr<CeilingMeter> meter_;
+};
 
 // Every op of every stage of one call on a backend against the reference, given the same operands.
 struct OpCheck {

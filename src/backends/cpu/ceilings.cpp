@@ -1,10 +1,10 @@
 #include "backends/cpu/ceilings.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
-#include <vector>
 
-#include "backends/cpu/memory.h"
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/threads.h"
 #include "base/error.h"
@@ -18,6 +18,30 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
+
+// Mean seconds of a call: at least one, and as many as fit.
+template <class F>
+double time_for(double seconds, const F& call) {
+  const Clock::time_point start = Clock::now();
+  int calls = 0;
+  double spent = 0;
+  while (calls == 0 || spent < seconds) {
+    call();
+    ++calls;
+    spent = seconds_since(start);
+  }
+  return spent / calls;
+}
+
+// By nearest rank, as percentiles of calls are.
+double median_of(std::vector<double> values) {
+  require(!values.empty(), "ceilings: nothing was sampled");
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+int threads_of(int wanted) { return wanted > 0 ? wanted : machine_threads(); }
 
 void require_ok(const Status& status) { require(status.ok(), "{}", status.message()); }
 
@@ -47,46 +71,26 @@ std::unique_ptr<Program> product_program(const ProductShape& shape, DType dtype)
   return program;
 }
 
-double measure_stream(int threads) {
-  const cpu::Memory memory(std::size_t{512} << 20);  // more than most last-level caches
-  auto* words = reinterpret_cast<std::uint64_t*>(memory.data());
-  const auto count = static_cast<std::int64_t>(memory.bytes() / 8);
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(threads));
-  Team team(threads);
-  team.start();
-  cpu::spread(team, count, [&](std::int64_t begin, std::int64_t end) {
-    std::fill(words + begin, words + end, std::uint64_t{1});
-  });
-  double best = 0;
-  for (int repetition = 0; repetition < 6; ++repetition) {
-    const std::int64_t ahead = repetition % 2 == 0 ? 0 : 1024;
-    const Clock::time_point start = Clock::now();
-    team.run(1, [&](int, int part) {
-      const cpu::Range mine = cpu::share(count, part, threads);
-      std::uint64_t s[8] = {};
-      // A word of each line brings all of it. Asking 8 KB ahead, as products do, is faster on some
-      // machines and slower on others.
-      for (std::int64_t i = mine.begin; i + 64 <= mine.end; i += 64) {
-        for (int j = 0; j < 8; ++j) {
-          __builtin_prefetch(words + i + ahead + 8 * j, 0, 2);
-          s[j] += words[i + 8 * j];
-        }
-      }
-      for (const std::uint64_t sum : s) sums[static_cast<std::size_t>(part)] += sum;
-    });
-    best = std::max(best, static_cast<double>(memory.bytes()) / seconds_since(start));
-  }
-  require(sums[0] != 0, "cpu: the memory measurement read nothing");
-  return best;
+// So much that caches keep little of it from one read to the next.
+std::size_t stream_bytes() {
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or less: unknown
+  return std::max(std::size_t{256} << 20, 2 * static_cast<std::size_t>(std::max(cache, 0L)));
 }
 
-// The better of our kernels and oneDNN.
-ProductRate best_rate(const ProductShape& shape, DType dtype, int threads) {
-  ProductRate best = measure_product(shape, dtype, {.products = CpuProducts::own}, threads);
+std::vector<ProductMeter> product_meters(const ProductShape& shape, DType dtype, int threads) {
+  std::vector<ProductMeter> meters;
+  meters.emplace_back(shape, dtype, CpuOptions{.products = CpuProducts::own}, threads);
   if (dtype != DType::bf16 || cpu::onednn::multiplies_bf16()) {
-    const ProductRate other =
-        measure_product(shape, dtype, {.products = CpuProducts::onednn}, threads);
-    if (other.flops > best.flops) best = other;
+    meters.emplace_back(shape, dtype, CpuOptions{.products = CpuProducts::onednn}, threads);
+  }
+  return meters;
+}
+
+ProductRate better(const std::vector<ProductMeter>& meters) {
+  ProductRate best;
+  for (const ProductMeter& m : meters) {
+    const ProductRate rate = m.median();
+    if (rate.flops > best.flops) best = rate;
   }
   return best;
 }
@@ -95,36 +99,83 @@ ProductRate best_rate(const ProductShape& shape, DType dtype, int threads) {
 
 bool library_multiplies_bf16() { return cpu::onednn::multiplies_bf16(); }
 
-ProductRate measure_product(const ProductShape& shape, DType dtype, const CpuOptions& options,
-                            int threads, int repetitions) {
-  const auto executable =
-      make_cpu(options)->compile(product_program(shape, dtype), {.threads = threads});
+ProductMeter::ProductMeter(const ProductShape& shape, DType dtype, const CpuOptions& options,
+                           int threads)
+    : executable_(make_cpu(options)->compile(product_program(shape, dtype), {.threads = threads})) {
+  const double weights = static_cast<double>(shape.n * shape.k) * shape.copies;
+  flops_ = 2.0 * static_cast<double>(shape.rows) * weights;
+  bytes_ = weights * static_cast<double>(size_of(dtype));
   std::vector<std::byte> x(static_cast<std::size_t>(shape.rows * shape.k) * size_of(dtype));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = i % 2 ? std::byte{0x3f} : std::byte{0x80};
-  require_ok(executable->write({0}, x));
-  std::vector<double> seconds;
-  for (int i = 0; i <= repetitions; ++i) {
-    const Clock::time_point start = Clock::now();
-    require_ok(executable->run(0));
-    if (i > 0) seconds.push_back(seconds_since(start));
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + repetitions / 2, seconds.end());
-  const double median = seconds[static_cast<std::size_t>(repetitions / 2)];
-  const double weights = static_cast<double>(shape.n * shape.k) * shape.copies;
-  return {2.0 * static_cast<double>(shape.rows) * weights / median,
-          weights * static_cast<double>(size_of(dtype)) / median};
+  require_ok(executable_->write({0}, x));
 }
 
-Ceilings measure_ceilings(int threads) {
-  Ceilings c;
-  c.threads = threads > 0 ? threads : machine_threads();
-  c.stream_bytes = measure_stream(c.threads);
-  const ProductShape large{532, 4096, 2048, 1}, few{10, 4096, 2048, 8};
-  c.large_f32 = best_rate(large, DType::f32, c.threads);
-  c.large_bf16 = best_rate(large, DType::bf16, c.threads);
-  c.few_rows_f32 = best_rate(few, DType::f32, c.threads);
-  c.few_rows_bf16 = best_rate(few, DType::bf16, c.threads);
-  return c;
+void ProductMeter::sample(double seconds) {
+  require_ok(executable_->run(0));
+  seconds_.push_back(time_for(seconds, [&] { require_ok(executable_->run(0)); }));
+}
+
+ProductRate ProductMeter::median() const {
+  const double seconds = median_of(seconds_);
+  return {flops_ / seconds, bytes_ / seconds};
+}
+
+StreamMeter::StreamMeter(std::size_t bytes, int threads)
+    : memory_(bytes), team_(threads), sums_(static_cast<std::size_t>(threads)) {
+  auto* words = reinterpret_cast<std::uint64_t*>(memory_.data());
+  team_.start();
+  cpu::spread(team_, static_cast<std::int64_t>(bytes / 8),
+              [&](std::int64_t begin, std::int64_t end) {
+                std::fill(words + begin, words + end, std::uint64_t{1});
+              });
+}
+
+void StreamMeter::sample(double seconds) {
+  plain_.push_back(read(0, seconds / 2));
+  asked_.push_back(read(1024, seconds / 2));
+}
+
+double StreamMeter::median() const {
+  return static_cast<double>(memory_.bytes()) / std::min(median_of(plain_), median_of(asked_));
+}
+
+double StreamMeter::read(std::int64_t ahead, double seconds) {
+  const auto* words = reinterpret_cast<const std::uint64_t*>(memory_.data());
+  const auto count = static_cast<std::int64_t>(memory_.bytes() / 8);
+  const double pass = time_for(seconds, [&] {
+    team_.run(1, [&](int, int part) {
+      const cpu::Range mine = cpu::share(count, part, team_.count());
+      std::uint64_t s[8] = {};
+      // A word of each line brings all of it. Asking ahead, as products do, is faster on some
+      // machines and slower on others.
+      for (std::int64_t i = mine.begin; i + 64 <= mine.end; i += 64) {
+        for (int j = 0; j < 8; ++j) {
+          __builtin_prefetch(words + i + ahead + 8 * j, 0, 2);
+          s[j] += words[i + 8 * j];
+        }
+      }
+      for (const std::uint64_t sum : s) sums_[static_cast<std::size_t>(part)] += sum;
+    });
+  });
+  require(sums_[0] != 0, "ceilings: the measurement of memory read nothing");
+  return pass;
+}
+
+CeilingMeter::CeilingMeter(DType dtype, int threads, const CeilingShapes& shapes)
+    : seconds_(shapes.seconds),
+      stream_(shapes.stream > 0 ? shapes.stream : stream_bytes(), threads_of(threads)),
+      large_(product_meters(shapes.large, dtype, threads)),
+      few_rows_(product_meters(shapes.few_rows, dtype, threads)) {}
+
+void CeilingMeter::sample() {
+  for (ProductMeter& m : large_) m.sample(seconds_);
+  for (ProductMeter& m : few_rows_) m.sample(seconds_);
+  stream_.sample(seconds_);
+  ++samples_;
+}
+
+Ceilings CeilingMeter::median() const {
+  return {stream_.median(), better(large_), better(few_rows_), samples_};
 }
 
 }  // namespace tendon
