@@ -369,10 +369,10 @@ struct UnitPart {
       push2(peer_address(address(offset), rank), peer_address(done, rank), state.x, state.y);
     }
   }
-  // Results to the owners of their columns, a thread each.
+  // Results to the owners of their columns, a warp each.
   __device__ __forceinline__ void push_results(uint32_t done, int first_rank) const {
-    const int to = static_cast<int>(thread);
-    if (to >> log || to == part || u.rows == 0) return;
+    const int to = warp();
+    if (to >> log || to == part || u.rows == 0 || lane() > 0) return;
     push_block(peer_address(address(inbox_at(part, to)), first_rank + to),
                peer_address(done, first_rank + to), address(L::kResults + to * block_bytes()),
                static_cast<uint32_t>(u.rows * column_share() * 4));
@@ -483,22 +483,29 @@ __device__ __forceinline__ V* in_shared(V* at) {
   return static_cast<V*>(__cvta_shared_to_generic(address));
 }
 
-// The phase lies in shared memory.
+// How an attention phase hands over.
+struct Exchange {
+  Inbox inbox;
+  Meeting meeting;
+};
+
+// The phase lies in shared memory; all else comes and goes by value: what had an address would be
+// kept in local memory, which every look at the gate sends to the L2.
 template <class T, int D>
-__device__ __noinline__ void run_attention(const AttentionPhase& phase, const Where& w, Gate gate,
-                                           Inbox& inbox, Meeting& meeting, std::byte* memory) {
+__device__ __noinline__ Exchange run_attention(const AttentionPhase& phase, Where w, Gate gate,
+                                               Exchange exchange, std::byte* memory) {
   const AttentionPhase& p = *in_shared(const_cast<AttentionPhase*>(&phase));
   std::byte* region = in_shared(memory);
   const int log = __popc(p.span - 1), part = w.place() & p.span - 1;
   const int stride = w.ctas >> log;
   const int first_rank = w.place() - part;
-  const uint32_t done = inbox.barrier;
+  const uint32_t done = exchange.inbox.barrier;
   int unit = w.cta >> log;
 #pragma unroll 1
   for (int first = 0; first < p.units; first += stride, unit += stride) {
     if (first > 0) {
       gate.waits = false;
-      meeting.meet(w.thread);  // inboxes are free again
+      exchange.meeting.meet(w.thread);  // inboxes are free again
     }
     const AttentionUnit u = attention_unit(p, unit, part, log);
     const unsigned thread = w.thread;
@@ -511,10 +518,11 @@ __device__ __noinline__ void run_attention(const AttentionPhase& phase, const Wh
     fence_for_copies();
     team_sync();
     work.push_results(done, first_rank);
-    if (log) inbox.wait();
+    if (log) exchange.inbox.wait();
     gate.mark(8);
     work.join();
   }
+  return exchange;
 }
 
 }  // namespace tendon::cuda::persistent

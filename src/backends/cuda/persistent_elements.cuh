@@ -49,7 +49,7 @@ static __device__ __noinline__ int plain_quotient(int x, int y) {
 
 // The table row of operand row r, see table_row().
 static __device__ __noinline__ const float* row_of_table(const device::TableView& t, int r,
-                                                         const Where& w) {
+                                                         Where w) {
   int row = w.now;
   if (t.index && t.index != w.iteration) row = __ldcg(t.index + plain_quotient(r, t.rows));
   return t.data + (t.index ? row * t.stride : 0);

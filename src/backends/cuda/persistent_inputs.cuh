@@ -146,8 +146,8 @@ __device__ __forceinline__ float2 affine_of(const ProductPhase& p, const Where& 
 }
 
 // Rows whose factors differ: seldom, so out of the way.
-static __device__ __noinline__ void norm_apart(const ProductPhase& p, const Where& w, float2 m,
-                                               int first, int chunks, std::uint32_t inputs) {
+static __device__ __noinline__ void norm_apart(const ProductPhase& p, Where w, float2 m, int first,
+                                               int chunks, std::uint32_t inputs) {
   const RowPart t(p.m, w.thread);
   const int tile = row_tile_bytes(p);
   const int turns = t.turns(most_blocks(p));

@@ -120,14 +120,13 @@ __device__ __forceinline__ void norm_row(const NormPhase& p, const NormRow& t, c
 }
 
 // Rows at odd places or in f16, out of the way of the others.
-static __device__ __noinline__ void norm_odd_row(const NormPhase& p, const NormRow& t,
-                                                 const Where& w, float* memory) {
+static __device__ __noinline__ void norm_odd_row(const NormPhase& p, NormRow t, Where w,
+                                                 float* memory) {
   norm_row<1>(p, t, w, memory);
 }
 
-static __device__ __noinline__ void run_norm(const NormPhase& p, const Where& w) {
-  extern __shared__ __align__(1024) std::byte memory[];  // begins with the region
-  float* sums = reinterpret_cast<float*>(memory);
+static __device__ __noinline__ void run_norm(const NormPhase& p, Where w, std::byte* region) {
+  float* sums = reinterpret_cast<float*>(region);
 #pragma unroll 1
   for (int r = w.cta; r < p.x.count; r += w.ctas) {
     if (r != w.cta) team_sync();
@@ -226,7 +225,7 @@ __device__ __forceinline__ uint32_t load_item(const std::byte* p, int type) {
   return load_bits(p, bits == 2, p);
 }
 
-static __device__ __noinline__ void run_items(const Phase& phase, const Where& w) {
+static __device__ __noinline__ void run_items(const Phase& phase, Where w) {
   const int items = static_cast<int>(phase.items);
 #pragma unroll 1
   for (int i = w.cta * kThreads + w.thread; i < items; i += w.ctas * kThreads) {

@@ -56,13 +56,15 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
     run_product(phase.product, work, w, gate,
                 {region, team.results, team.row_sums, team.moments, team.tables, team.ring});
   } else if (kind == Kind::attention) {
-    run_attention<T, D>(phase.attention, w, gate, team.results.inbox, team.meeting, region);
+    const Exchange after =
+        run_attention<T, D>(phase.attention, w, gate, {team.results.inbox, team.meeting}, region);
+    team.results.inbox = after.inbox, team.meeting = after.meeting;
   } else {
     gate.wait();
     if (kind == Kind::plain_product) {
       run_plain_product(phase.plain, w, region);
     } else if (kind == Kind::norm) {
-      run_norm(phase.norm, w);
+      run_norm(phase.norm, w, region);
     } else {
       run_items(phase, w);
     }

@@ -26,7 +26,7 @@ int attention_results_at(int width) {
   return width <= 128 ? AttentionLayout<128>::kResults : AttentionLayout<256>::kResults;
 }
 int plain_bytes() { return kPlainBytes; }
-int fixed_bytes() { return static_cast<int>(sizeof(Fixed)); }
+int fixed_bytes() { return kFixedBytes; }
 
 int attention_units(const AttentionArgs& a) {
   const int group = a.rows * (a.heads / a.key_heads), rows = attention_unit_rows(a);

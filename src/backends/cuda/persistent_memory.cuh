@@ -16,7 +16,7 @@ struct RingMemory {
   int depth, slot_bytes;
 };
 
-// Shared memory beside region and ring.
+// Shared memory before region and ring.
 struct alignas(128) Fixed {
   std::byte phase[kPhaseSlots][kPhaseBytes];
   Work work[kPhaseSlots];
@@ -29,6 +29,8 @@ struct alignas(128) Fixed {
   std::int32_t now;  // the iteration, for phases that read it from memory
 };
 
+inline constexpr int kFixedBytes = (sizeof(Fixed) + 1023) / 1024 * 1024;
+
 struct Memory {
   std::byte* region;
   Fixed* fixed;
@@ -37,9 +39,9 @@ struct Memory {
 
 __device__ inline Memory layout(const StepArgs& a, std::byte* memory) {
   Memory m;
-  m.region = memory;
-  std::byte* ring = memory + a.region;
-  m.fixed = reinterpret_cast<Fixed*>(ring + a.depth * a.slot);
+  m.fixed = reinterpret_cast<Fixed*>(memory);
+  m.region = memory + kFixedBytes;
+  std::byte* ring = m.region + a.region;
   m.ring = {device::shared_address(ring), device::shared_address(m.fixed->full),
             device::shared_address(m.fixed->empty), a.depth, a.slot};
   return m;

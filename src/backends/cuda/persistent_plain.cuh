@@ -18,7 +18,7 @@ constexpr int kPlainLane = kPlainSide * kPlainSide + 4;
 static_assert(kWarps * 32 * kPlainLane * 4 <= kPlainBytes);
 
 // v is complete but for what follows the bias.
-static __device__ __noinline__ void finish_plain(const PlainProductPhase& p, const Where& w, int r,
+static __device__ __noinline__ void finish_plain(const PlainProductPhase& p, Where w, int r,
                                                  int column, float v) {
   if (p.curve != device::Curve::none) v = device::curve(p.curve, v);
   if (p.gate.data) v *= __ldcg(row_of_table(p.gate, r, w) + column);
@@ -231,7 +231,7 @@ __device__ __forceinline__ float dot_vectors(const std::byte* x, const float4* w
 }
 
 // Few results of many inputs: a warp computes one. Lanes take four inputs at a time.
-static __device__ __noinline__ void run_narrow_product(const PlainProductPhase& p, const Where& w) {
+static __device__ __noinline__ void run_narrow_product(const PlainProductPhase& p, Where w) {
   const bool whole = size_bits(p.x.dtype) == 2;
   const int lane = team_thread(w) % 32, warp = team_thread(w) / 32;
 #pragma unroll 1
@@ -259,7 +259,7 @@ __device__ __forceinline__ bool narrow(const PlainProductPhase& p, const Where& 
   return even && p.x.dtype != DType::f16 && p.k > kPlainChunk && p.m * p.n <= 2 * kWarps * w.ctas;
 }
 
-static __device__ __noinline__ void run_plain_product(const PlainProductPhase& p, const Where& w,
+static __device__ __noinline__ void run_plain_product(const PlainProductPhase& p, Where w,
                                                       std::byte* region) {
   if (narrow(p, w)) return run_narrow_product(p, w);
   const int groups = (p.m + kPlainRows - 1) / kPlainRows;

@@ -181,15 +181,15 @@ __device__ __forceinline__ void run_sides(const SidePlan& plan, int most_units, 
   }
 }
 
-// A thread's part of what is handed over: a source's sums of the rows that one CTA finishes. What
-// it takes is known before the inputs are there.
+// A warp's part of what is handed over: a source's sums of the rows that one CTA finishes. What
+// it takes is known before the inputs are there. Of one warp's threads each would copy by turns.
 struct Push {
   std::uint32_t to = 0, barrier = 0, from = 0, bytes = 0;
 
   __device__ __forceinline__ Push(const ProductPhase& p, const Work& work, const Where& w,
                                   std::uint32_t sums, const Results& results) {
-    const int all = sharers(p), owner = w.thread & all - 1, side = w.thread >> p.share_log;
-    if (side >= parts_of_inputs(p)) return;
+    const int all = sharers(p), owner = w.warp() & all - 1, side = w.warp() >> p.share_log;
+    if (side >= parts_of_inputs(p) || w.lane() > 0) return;
     const Share rows = share(p.m, owner, all);
     const int pitch = work.units * kColumns * 4, rank = w.cta & all - 1;
     const int source = p.by_columns ? rank : rank * kSides + side, peer = w.place() - rank + owner;
