@@ -86,21 +86,23 @@ struct UnitPart {
     return p.cached ? min(max(u.first - u.begin, 0), padded(u.begin)) & ~15 : 0;
   }
 
+  __device__ __forceinline__ KeyLine line_of(int part, bool values) const {
+    const KeyPiece& piece = p.args.piece[part];
+    const void* const* data = values ? &piece.v : &piece.k;
+    const int64_t* strides = values ? &piece.v_batch : &piece.k_batch;  // then row and head
+    const int pitch = static_cast<int>(strides[1]) * 2;
+    const std::byte* base = static_cast<const std::byte*>(*data) +
+                            (times(u.b, strides[0]) + times(u.key_head, strides[2])) * 2;
+    if (part) base -= times(u.first, pitch);
+    return {base, pitch};
+  }
   // The lines of keys and values; the query and the head of each row.
   __device__ __forceinline__ void find_lines() const {
     if (thread >= kUnitRows) return;
     const int row = u.first_row + static_cast<int>(thread), head = divide(row, p.inverse_rows);
     at<int2>(L::kTokens)[thread] = make_int2(row - head * p.args.rows, u.first_head + head);
     if (thread >= 4) return;
-    const KeyPiece& piece = p.args.piece[thread & 1];
-    const bool values = thread >> 1;
-    const void* const* data = values ? &piece.v : &piece.k;
-    const int64_t* strides = values ? &piece.v_batch : &piece.k_batch;  // then row and head
-    const int pitch = static_cast<int>(strides[1]) * 2;
-    const std::byte* base = static_cast<const std::byte*>(*data) +
-                            (times(u.b, strides[0]) + times(u.key_head, strides[2])) * 2;
-    if (thread & 1) base -= times(u.first, pitch);
-    at<KeyLine>(L::kLines)[thread] = {base, pitch};
+    at<KeyLine>(L::kLines)[thread] = line_of(thread & 1, thread >> 1);
   }
   // Rows [from, to) of a chunk, of keys or of values; those past the end repeat the last one.
   __device__ __forceinline__ void request(bool values, int chunk, int from, int to) const {
@@ -119,7 +121,7 @@ struct UnitPart {
   }
   // The same of rows [0, to) of the first chunk that lie in the first piece.
   __device__ __forceinline__ void request_early(bool values, int to) const {
-    const KeyLine line = at<const KeyLine>(L::kLines)[values * 2];
+    const KeyLine line = line_of(0, values);
     const std::byte* from =
         line.base + times(u.begin + row, line.pitch) + static_cast<int>(thread % kPieces) * 16;
     const int64_t pass = times(kRowsAtOnce, line.pitch);
@@ -146,34 +148,35 @@ struct UnitPart {
 
   __device__ const RowFactor& factor_of(bool keys) const { return (&p.q)[keys]; }
   // What a norm left to do. Item i is a row of the unit, then a key of the chunk; those without
-  // sums get those of another. Every warp adds up its parts of all sums.
+  // sums get those of another. Four neighbours have an item, so that a pass has 64.
   __device__ __forceinline__ void sum_parts(int chunk) const {
-    constexpr int kAtOnce = 8;  // CTAs / 2 / kWarps
+    constexpr int kLanes = 4, kAtOnce = 8;
+    const int end = kUnitRows + padded(chunk);
 #pragma unroll 1
-    for (int i = lane() + (chunk > u.begin ? kUnitRows : 0); i < L::kItems; i += 32) {
+    for (int i = static_cast<int>(thread) / kLanes + (chunk > u.begin ? kUnitRows : 0); i < end;
+         i += kThreads / kLanes) {
       const bool query = i < kUnitRows;
       const RowFactor& f = factor_of(!query);
       const int key = min(chunk + i - kUnitRows, u.end - 1) - u.first;
       if (!f.sums || !query && __all_sync(0xffffffffu, key < 0)) continue;
-      const float* sums = f.sums;
       const int parts = f.parts, stride = f.stride;
-      int at_row = u.b * (query ? p.args.rows : p.args.piece[1].count) +
-                   (query ? at<const int2>(L::kTokens)[min(i, u.rows - 1)].x : max(key, 0));
-      int part = warp();
-      at_row += part * stride;
+      const int row = u.b * (query ? p.args.rows : p.args.piece[1].count) +
+                      (query ? at<const int2>(L::kTokens)[min(i, u.rows - 1)].x : max(key, 0));
+      const float* sums = f.sums + row;
       float sum = 0;
 #pragma unroll 1
-      do {
+      for (int part = pair(); part < parts; part += kLanes * kAtOnce) {
         float v[kAtOnce];
 #pragma unroll
-        for (int j = 0; j < kAtOnce; ++j, part += kWarps, at_row += kWarps * stride) {
-          v[j] = 0;
-          if (part < parts) v[j] = __ldcg(sums + at_row);
+        for (int j = 0; j < kAtOnce; ++j) {
+          const int one = part + j * kLanes;
+          v[j] = one < parts ? __ldcg(sums + one * stride) : 0.0f;
         }
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) sum += v[j];
-      } while (part < parts);
-      at<float>(L::kPartSums)[warp() * L::kItems + i] = sum;
+      }
+      sum = quad_sum(sum);
+      if (pair() == 0) at<float>(L::kRowSums)[i] = sum;
     }
   }
   // Factors and limits of rows; what a key's score is multiplied with, to units of log2, and what
@@ -188,10 +191,7 @@ struct UnitPart {
     const RowFactor& f = factor_of(n >= 0);
     float factor = 1.0f;
     if (f.sums && (n < 0 || own)) {
-      float sum = 0;
-#pragma unroll 2
-      for (int w = 0; w < kWarps; ++w) sum += at<const float>(L::kPartSums)[w * L::kItems + i];
-      factor = rsqrt_fast(sum * f.inverse_width + f.eps);
+      factor = rsqrt_fast(at<const float>(L::kRowSums)[i] * f.inverse_width + f.eps);
     }
     if (n < 0) {
       int limit = i < u.rows ? u.end : 0;
@@ -428,11 +428,11 @@ struct UnitPart {
 
   // From the unit's keys to the results of this CTA, which lie in shared memory then.
   __device__ __forceinline__ void compute(const Gate& gate, uint32_t done) const {
-    find_lines();
-    team_sync();
     const int cached = early();
 #pragma unroll 1
     for (int i = 0; i < 2; ++i) request_early(i, cached);
+    find_lines();
+    team_sync();
     gate.wait();
     if (thread == 0 && log) device::barrier_expect(done, expected());
     request_queries();
@@ -446,7 +446,6 @@ struct UnitPart {
       const bool begins = chunk == u.begin;
       const int next = chunk + L::kChunk, keys = padded(chunk);
       if (p.q.sums && begins || p.own_keys.sums) {
-        team_sync();  // weights are done with
         sum_parts(chunk);
         team_sync();
       }

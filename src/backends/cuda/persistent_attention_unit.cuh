@@ -40,18 +40,17 @@ struct AttentionLayout {
   static constexpr int kResults = kKeys;  // [rows][D] fp32, after the last scores
   static constexpr int kValues = kKeys + kChunk * kRowSize;
   static constexpr int kWeights = kValues + kChunk * kRowSize;
-  static constexpr int kPartSums = kWeights;  // [warps][items], before the weights
   static constexpr int kTops = kWeights + kUnitRows * kWeightPitch;  // [rows][groups]
   static constexpr int kTotals = kTops + kGroups * kUnitRows * 4;    // [rows][groups]
   static constexpr int kKeep = kTotals + kGroups * kUnitRows * 4;    // [rows] factor, top
   static constexpr int kFactors = kKeep + kUnitRows * 8;             // [rows] factor, limit
   static constexpr int kTerms = kFactors + kUnitRows * 8;            // [keys] factor, summand
-  static constexpr int kBytes = kTerms + kChunk * 8;
+  static constexpr int kRowSums = kTerms + kChunk * 8;               // [items]
+  static constexpr int kBytes = kRowSums + kItems * 4;
   static constexpr int kEarly = kWeights;  // before the gate nothing is written from here on
   static_assert(kLines + 4 * 16 <= kInbox);
   static_assert(kBytes <= 118 * 1024);
   static_assert(kQueries % 128 == 0 && kUnitRows * D * 4 <= kChunk * kRowSize);
-  static_assert(kWarps * kItems * 4 <= kUnitRows * kWeightPitch);
 };
 
 struct AttentionUnit {

@@ -473,6 +473,10 @@ class Builder {
     phase.attention.inverse_rows = 1.0f / static_cast<float>(a.rows);
     phase.attention.q = factor_of(op.q);
     require(!factor_of(op.keys[0].k).sums, "norms of the first piece of keys");
+    for (const ops::Attention::Keys& keys : op.keys) {
+      require(!keys.length || !written_.count(place(trace_, keys.length)),
+              "numbers of keys that a step writes");
+    }
     if (op.keys[1].k) phase.attention.own_keys = factor_of(op.keys[1].k);
     push(phase);
   }

@@ -2,6 +2,7 @@
 // finds what does not depend on other CTAs in shared memory.
 #pragma once
 
+#include "backends/cuda/keys.cuh"
 #include "backends/cuda/persistent_inputs.cuh"
 #include "backends/cuda/persistent_memory.cuh"
 #include "backends/cuda/persistent_results.cuh"
@@ -122,8 +123,15 @@ __device__ __forceinline__ void fetch_phase(const StepArgs& a, Fixed& f, int slo
   device::copy_async_commit();
 }
 
-// Phases read the iteration from shared memory: the counter in memory may lag behind.
+// Phases read the iteration from shared memory: the counter in memory may lag behind. How many keys
+// a sample has is read here, where nothing waits for it.
 __device__ inline void localise(Phase& phase, const StepArgs& a, Fixed& f) {
+  if (phase.kind == Kind::attention && phase.attention.args.batch == 1) {
+    for (int i = 0; i < 2; ++i) {
+      KeyPiece& piece = phase.attention.args.piece[i];
+      piece.count = key_count(phase.attention.args, i, 0), piece.length = nullptr;
+    }
+  }
   if (phase.kind == Kind::rows && phase.rows.scale.index == a.iteration) {
     phase.rows.scale.index = &f.now;
   }
