@@ -77,6 +77,7 @@ inline constexpr Linear kLinear[] = {
     {"uneven_sum", 1, 37, 2072, 70, kBias | kResidual},
     {"wide", 1, 3, 12, 1025, kBias | kResidual},
     {"many_rows", 3, 67, 40, 24, kBias | kGate, Act::gelu_tanh},
+    {"rows_past_blocks", 1, 98, 3112, 96, kBias | kResidual},
     {"gate_for_each_row", 2, 9, 32, 48, kGateRows | kBias | kResidual, Act::silu},
     {"gate_for_each_sample", 2, 9, 32, 48, kGate | kResidual},
     {"gate_by_iteration", 1, 9, 32, 48, kGate | kIteration | kResidual | kInPlace},
