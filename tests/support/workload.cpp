@@ -71,7 +71,7 @@ LoadedWorkload::LoadedWorkload(const Workload& w, const WorkloadOptions& options
   model_->record(*program);
   executable_ = backend.compile(std::move(program), {});
   make_pictures(options);
-  make_input();
+  make_input(options.pinned);
 }
 
 // As many pictures as the workload has cameras, by the rules of the family's usual contract.
@@ -100,7 +100,7 @@ void LoadedWorkload::make_pictures(const WorkloadOptions& options) {
   }
 }
 
-void LoadedWorkload::make_input() {
+void LoadedWorkload::make_input(int pinned) {
   const Model::Dimensions d = model_->dimensions();
   ModelSample sample;
   for (const PictureOf& p : pictures_) {
@@ -126,6 +126,9 @@ void LoadedWorkload::make_input() {
   chunk_.resize(noise_.size());
   input_.samples = {sample};
   input_.noise = noise_;
+  pinned_.resize(static_cast<std::size_t>(pinned * d.action));
+  fill_synthetic_input("input.pinned", 1.0f, pinned_);
+  input_.pinned = pinned_;
 }
 
 void LoadedWorkload::preprocess() {

@@ -31,6 +31,7 @@ struct WorkloadOptions {
   nlohmann::json dims;            // merged over those of every workload
   int height = 480, width = 640;  // of the cameras' frames
   bool host_resizes = false;      // the device otherwise
+  int pinned = 0;                 // rows of the chunk that are decided already
 };
 
 // A compiled model with one call's inputs. `workload` and `backend` outlive it.
@@ -61,7 +62,7 @@ class LoadedWorkload {
     std::vector<float> values;
   };
   void make_pictures(const WorkloadOptions& options);
-  void make_input();
+  void make_input(int pinned);
   void preprocess();
 
   const Workload& workload_;
@@ -76,7 +77,7 @@ class LoadedWorkload {
   PixelTable table_;
   std::vector<PictureOf> pictures_;
   std::vector<std::int32_t> tokens_;
-  std::vector<float> state_, context_, noise_, chunk_;
+  std::vector<float> state_, context_, noise_, pinned_, chunk_;
   ModelInput input_;
 };
 
