@@ -102,17 +102,6 @@ int slot_bytes(const StepPlan& plan, int ctas, int ring) {
   return best;
 }
 
-// Bytes past the last slot that warpgroups read: the ring is the last in shared memory.
-int most_read_past(const StepPlan& plan, int ctas, int slot) {
-  int most = 0;
-  for (const PackedWeights& w : plan.weights) {
-    const ProductPhase& p = plan.phases[w.phase].product;
-    for (int i = 0; i < ctas; ++i)
-      most = std::max(most, read_past(work_of(p, i, ctas, slot), slot));
-  }
-  return most;
-}
-
 // What a product hands over is still copied when a CTA goes on to attention, which asks for keys at
 // once: sums lie beyond its memory where there is room, else the cluster's CTAs meet in between.
 void part_from_attention(StepPlan& plan, int ctas) {
@@ -472,8 +461,7 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
   step->args.region = region_bytes(plan);
   const int ring = kSharedBytes - fixed_bytes() - step->args.region;
   step->args.slot = slot_bytes(plan, step->shape.ctas, ring);
-  const int past = most_read_past(plan, step->shape.ctas, step->args.slot);
-  step->args.depth = std::min(kMostDepth, (ring - past) / step->args.slot);
+  step->args.depth = std::min(kMostDepth, ring / step->args.slot);
   if (step->args.depth < kLeastDepth || step->args.slot > kMostSlot ||
       !operands_fit(plan, step->shape.ctas)) {
     why = "a product's rows or columns leave no memory for weights";

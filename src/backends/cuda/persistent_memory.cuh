@@ -16,7 +16,7 @@ struct RingMemory {
   int depth, slot_bytes;
 };
 
-// Shared memory before region and ring.
+// Shared memory beside region and ring: its end, whose addresses are constants.
 struct alignas(128) Fixed {
   std::byte phase[kPhaseSlots][kPhaseBytes];
   Work work[kPhaseSlots];
@@ -30,6 +30,8 @@ struct alignas(128) Fixed {
 };
 
 inline constexpr int kFixedBytes = (sizeof(Fixed) + 1023) / 1024 * 1024;
+// Behind the ring: a warpgroup multiplies 48 or 96 columns, and reads past a slot that has fewer.
+static_assert(kFixedBytes >= (kMostColumns - kColumns) * kRowBytes);
 
 struct Memory {
   std::byte* region;
@@ -39,9 +41,9 @@ struct Memory {
 
 __device__ inline Memory layout(const StepArgs& a, std::byte* memory) {
   Memory m;
-  m.fixed = reinterpret_cast<Fixed*>(memory);
-  m.region = memory + kFixedBytes;
-  std::byte* ring = m.region + a.region;
+  m.fixed = reinterpret_cast<Fixed*>(memory + (kSharedBytes - kFixedBytes));
+  m.region = memory;
+  std::byte* ring = memory + a.region;
   m.ring = {device::shared_address(ring), device::shared_address(m.fixed->full),
             device::shared_address(m.fixed->empty), a.depth, a.slot};
   return m;

@@ -260,23 +260,6 @@ __host__ __device__ inline Piece piece_of(const Work& w, int number) {
   return {side, first, left < w.piece_blocks ? left : w.piece_blocks};
 }
 
-// Columns that an instruction of a side multiplies, given the most units of the CTA's sides; those
-// past the side's own are read too, and not used.
-__host__ __device__ inline int instruction_columns(int most_units) {
-  return most_units <= 6 ? 48 : kMostColumns;
-}
-// Bytes past its slot that a CTA's warpgroups read of a product's weights.
-inline int read_past(const Work& w, int slot) {
-  const int most = w.side[0].units > w.side[1].units ? w.side[0].units : w.side[1].units;
-  int past = 0;
-  for (const Side& s : w.side) {
-    const int before = (w.piece_blocks - 1) * s.units * kColumns * kRowBytes;
-    const int end = s.pieces ? before + instruction_columns(most) * kRowBytes : 0;
-    past = end - slot > past ? end - slot : past;
-  }
-  return past;
-}
-
 // x / y for x below 2^20, given 1 / y.
 __host__ __device__ inline int divide(int x, float inverse) {
   return static_cast<int>((static_cast<float>(x) + 0.5f) * inverse);

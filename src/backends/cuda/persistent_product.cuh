@@ -174,7 +174,7 @@ __device__ __forceinline__ void run_sides(const SidePlan& plan, int most_units, 
     if (to.normed()) moments.inbox.wait();
     team_sync();
     lay_zeros(plan.units * kColumns, to.m, to.at, to.pitch);
-  } else if (instruction_columns(most_units) == 48) {
+  } else if (most_units <= 6) {
     run_side<48>(plan, to, w, gate, inputs, tile, ring, moments);
   } else {
     run_side<kMostColumns>(plan, to, w, gate, inputs, tile, ring, moments);

@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -68,25 +67,6 @@ TEST(PersistentPhase, PiecesOfAllCtasMakeUpAProduct) {
       EXPECT_EQ(rows, m * (kCtas >> log)) << "rows are finished once in each group";
     }
   }
-}
-
-// Whatever a slot holds, the last instruction of a piece reads 48 columns or 96.
-TEST(PersistentPhase, ReadsPastASlotAreKnown) {
-  const ProductPhase five = product(50, 1024, 4096, 2);  // 4 or 5 units a group: 40 columns of 48
-  int most = 0;
-  for (int cta = 0; cta < kCtas; ++cta)
-    most = std::max(most, read_past(work_of(five, cta, kCtas, 5120), 5120));
-  EXPECT_EQ(most, 1024);
-  const ProductPhase wide = product(50, 2560, 1024, 2);  // 10 or 11 units: 5 and 6 of 48 columns
-  most = 0;
-  for (int cta = 0; cta < kCtas; ++cta)
-    most = std::max(most, read_past(work_of(wide, cta, kCtas, 6144), 6144));
-  EXPECT_EQ(most, 0);
-  const ProductPhase wider = product(50, 3120, 1024, 2);  // 13 units: 6 of 96 columns beside 7
-  const Work w = work_of(wider, 0, kCtas, 7 * 1024);
-  ASSERT_EQ(w.side[0].units, 6);
-  EXPECT_EQ(w.piece_blocks, 1);
-  EXPECT_EQ(read_past(w, 7 * 1024), 5 * 1024);
 }
 
 TEST(PersistentPhase, RidersLeaveRoomForAllRows) {
