@@ -14,11 +14,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
@@ -29,20 +27,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "support/allocations.h"
 #include "support/op_cases.h"
 #include "support/workload.h"
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-}
-
-void* operator new(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(bytes ? bytes : 1)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace tendon {
 namespace {
@@ -214,9 +201,9 @@ Measured measure_calls(LoadedWorkload& loaded, const Arguments& a) {
   loaded.call();
   m.identical = loaded.chunk() == first;
   std::vector<double> times(static_cast<std::size_t>(a.runs));
-  const std::size_t allocated = allocations.load();
+  const std::size_t allocated = support::allocations;
   for (double& t : times) t = loaded.call() * 1e3;
-  m.allocations = (allocations.load() - allocated + times.size() - 1) / times.size();
+  m.allocations = (support::allocations - allocated + times.size() - 1) / times.size();
   m.identical = m.identical && loaded.chunk() == first;
   m.finite = std::all_of(first.begin(), first.end(), [](float v) { return std::isfinite(v); });
   std::sort(times.begin(), times.end());

@@ -1,28 +1,9 @@
 // The warm path takes no memory of ours: operator new is counted while a test asks for it.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "preprocess/pipeline.h"
+#include "tests/support/allocations.h"
 #include "tests/support/golden.h"
-
-namespace {
-std::atomic<int> counted{0};
-thread_local bool counting = false;
-}  // namespace
-
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  if (counting) ++counted;
-  return std::malloc(size);
-}
-void* operator new(std::size_t size) {
-  if (void* p = operator new(size, std::nothrow)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace tendon {
 namespace {
@@ -47,7 +28,8 @@ Statistics unit_statistics() {
   return {"test", {{"state", f}, {"actions", f}}};
 }
 
-int allocations(const std::string& contract, const std::vector<std::string>& cameras, int width) {
+std::size_t allocations(const std::string& contract, const std::vector<std::string>& cameras,
+                        int width) {
   Preprocessor pre(builtin_contract(contract), unit_statistics(), std::make_unique<Characters>());
   PreparedInput input = pre.make_input();
   const auto bytes = golden::byte_values("allocation", 48 * 64 * 3);
@@ -62,24 +44,22 @@ int allocations(const std::string& contract, const std::vector<std::string>& cam
   const std::size_t rows = pre.contract().horizon;
   std::vector<float> chunk(rows * pre.contract().action_dim, 0.25f);
   std::vector<double> actions(rows * pre.contract().returned_dims);
+  std::size_t counted = 0;
   for (int i = 0; i < 8; ++i) {
     for (double& v : state) v = 0.1 * i - 0.3;
-    if (i == 2) {
-      counted = 0;
-      counting = true;
-    }
+    const std::size_t before = support::allocations;
     const Status prepared = pre.prepare({images, vectors, "pick up the block"}, input);
     const Status finished = pre.finish(chunk, input, actions);
+    if (i >= 2) counted += support::allocations - before;
     EXPECT_TRUE(prepared.ok()) << prepared.message();
     EXPECT_TRUE(finished.ok());
   }
-  counting = false;
   return counted;
 }
 
 TEST(Allocation, none_once_warm) {
-  EXPECT_EQ(allocations("pi05_droid", {"base", "left_wrist"}, 8), 0);
-  EXPECT_EQ(allocations("pi05_aloha", {"images/cam_high", "images/cam_left_wrist"}, 14), 0);
+  EXPECT_EQ(allocations("pi05_droid", {"base", "left_wrist"}, 8), 0u);
+  EXPECT_EQ(allocations("pi05_aloha", {"images/cam_high", "images/cam_left_wrist"}, 14), 0u);
 }
 
 }  // namespace

@@ -2,48 +2,11 @@
 // is counted over the whole process while infer() runs.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "engine/backends.h"
 #include "engine/loader.h"
 #include "tests/policy/folder.h"
+#include "tests/support/allocations.h"
 #include "tests/support/forwarding.h"
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<int> counted{0};
-
-void* try_take(std::size_t size) {
-  if (counting) ++counted;
-  return std::malloc(size);
-}
-void* take(std::size_t size) {
-  if (void* p = try_take(size)) return p;
-  throw std::bad_alloc();
-}
-void* take(std::size_t size, std::align_val_t alignment) {
-  if (counting) ++counted;
-  const auto a = static_cast<std::size_t>(alignment);
-  if (void* p = std::aligned_alloc(a, (size + a - 1) / a * a)) return p;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-void* operator new(std::size_t size) { return take(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return try_take(size); }
-void* operator new[](std::size_t size) { return take(size); }
-void* operator new(std::size_t size, std::align_val_t a) { return take(size, a); }
-void* operator new[](std::size_t size, std::align_val_t a) { return take(size, a); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace tendon::testing {
 namespace {
@@ -141,16 +104,15 @@ TEST_P(WarmPolicy, EveryPromptLengthWithoutPlanOrAllocation) {
   for (int length = 1; length <= 300 && refusal.empty(); ++length) {
     seen.prompt += 'a';
     if (length % 4 == 0) turn_frames();
-    counted = 0;
-    counting = true;
+    const std::size_t before = support::allocations;
     const Status status = infer(length % 3 == 0 ? 2 : 0);  // another schedule now and then
-    counting = false;
+    const std::size_t counted = support::allocations - before;
     if (!status.ok()) {
       refusal = status.message();
       break;
     }
     ++accepted;
-    ASSERT_EQ(counted, 0) << "a prompt of " << length << " letters";
+    ASSERT_EQ(counted, 0u) << "a prompt of " << length << " letters";
     if (warm.spy->prefix != last) ++buckets;
     last = warm.spy->prefix;
   }

@@ -2,33 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <new>
 
 #include "backends/reference/reference.h"
 #include "base/error.h"
-
-namespace {
-
-std::atomic<bool> g_counting{false};
-std::atomic<int> g_allocations{0};
-
-}  // namespace
-
-__attribute__((noinline)) void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  if (g_counting.load(std::memory_order_relaxed)) ++g_allocations;
-  return std::malloc(size);
-}
-__attribute__((noinline)) void* operator new(std::size_t size) {
-  if (void* p = operator new(size, std::nothrow)) return p;
-  throw std::bad_alloc();
-}
-__attribute__((noinline)) void operator delete(void* p) noexcept { std::free(p); }
-__attribute__((noinline)) void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+#include "tests/support/allocations.h"
 
 namespace tendon {
 namespace {
@@ -216,15 +196,14 @@ TEST(CpuTest, WarmCallsAllocateNothing) {
   const auto e = layer.compile(*make_cpu());
   ASSERT_TRUE(e->run(0, 0, 2).ok());
   std::vector<float> data(96);
-  g_allocations = 0;
-  g_counting = true;
+  const std::size_t before = support::allocations;
   const bool ok = e->write(layer.x, std::as_bytes(std::span(data))).ok() && e->run(0, 0, 4).ok() &&
                   e->wait().ok() && e->read(layer.x, std::as_writable_bytes(std::span(data))).ok();
   const Status outside = e->run(0, 3, 2);
-  g_counting = false;
+  const std::size_t after = support::allocations;
   EXPECT_TRUE(ok);
   EXPECT_FALSE(outside.ok());
-  EXPECT_EQ(g_allocations.load(), 0);
+  EXPECT_EQ(after - before, 0u);
 }
 
 TEST(CpuTest, IndicesOutOfRangeAreRefused) {
