@@ -129,7 +129,8 @@ __device__ inline void localise(Phase& phase, const StepArgs& a, Fixed& f) {
   if (phase.kind == Kind::attention && phase.attention.args.batch == 1) {
     for (int i = 0; i < 2; ++i) {
       KeyPiece& piece = phase.attention.args.piece[i];
-      piece.count = key_count(phase.attention.args, i, 0), piece.length = nullptr;
+      const int count = key_count(phase.attention.args, i, 0);
+      if (count > 0) piece.count = count, piece.length = nullptr;  // 0 says: no such piece
     }
   }
   if (phase.kind == Kind::rows && phase.rows.scale.index == a.iteration) {
