@@ -4,8 +4,7 @@
 //   [--json FILE]
 //   gpu_acceptance time WORKLOAD.. [--runs N] [--ops] [--captured | --persistent] [--compare]
 //   [--pinned ROWS] [--cache FILE] [--frame HEIGHTxWIDTH] [--host-resize] [--idle SECONDS]
-//   [--judge]
-//   [--json FILE]
+//   [--judge] [--json FILE]
 // A call begins with frames of bytes. --steps-only shrinks all but the denoising step; --dims JSON
 // changes dimensions of all workloads; --pinned has so many rows of the chunk decided already.
 // --judge fails where a workload misses what is asked of it, --compare where the chunk is not that

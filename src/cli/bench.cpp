@@ -1,11 +1,11 @@
 #include <fmt/core.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "cli/command.h"
@@ -72,9 +72,9 @@ double peak_bytes() {
 }
 
 double sample(LimitsMeter& meter) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   meter.sample();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.seconds();
 }
 
 // Calls and samples of the machine's limits in turns, so that whatever else runs on the machine

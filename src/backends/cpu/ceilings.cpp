@@ -3,42 +3,34 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/threads.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/median.h"
 #include "base/parallel.h"
 
 namespace tendon {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 // Mean seconds of a call: at least one, and as many as fit.
 template <class F>
 double time_for(double seconds, const F& call) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   int calls = 0;
   double spent = 0;
   while (calls == 0 || spent < seconds) {
     call();
     ++calls;
-    spent = seconds_since(start);
+    spent = watch.seconds();
   }
   return spent / calls;
 }
 
-// By nearest rank, as percentiles of calls are.
 double median_of(std::vector<double> values) {
   require(!values.empty(), "ceilings: nothing was sampled");
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  return median(values);
 }
 
 int threads_of(int wanted) { return wanted > 0 ? wanted : machine_threads(); }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "base/parallel.h"
 
 namespace tendon::cpu {
@@ -302,12 +303,9 @@ std::vector<Executable::StepTime> CpuExecutable::profile(std::size_t trace, int 
   }
   std::vector<StepTime> times;
   for (std::size_t s = 0; s < t.steps.size(); ++s) {
-    std::vector<double>& all = seconds[s];
-    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2),
-                     all.end());
     const Op& op = t.trace.ops()[s];
     times.push_back(
-        {std::string(tendon::name(op)), t.trace.label(s), all[all.size() / 2], cost(op, t.trace)});
+        {std::string(tendon::name(op)), t.trace.label(s), median(seconds[s]), cost(op, t.trace)});
   }
   return times;
 }

@@ -8,6 +8,7 @@
 #include "backends/cuda/counter.h"
 #include "base/error.h"
 #include "base/half.h"
+#include "base/median.h"
 #include "ops/arena.h"
 #include "ops/independence.h"
 
@@ -348,7 +349,7 @@ std::vector<Executable::StepTime> CudaExecutable::profile(std::size_t trace, int
   const std::size_t ops = planned.trace->ops().size();
   std::vector<Event> marks(ops + 1);
   for (Event& e : marks) check(cudaEventCreate(e.put()), "creating an event");
-  std::vector<std::vector<float>> times(ops);
+  std::vector<std::vector<double>> times(ops);
   for (int r = 0; r < std::max(1, repetitions); ++r) {
     std::size_t at = 0;
     for (std::size_t op = 0; op < ops; ++op) {
@@ -367,11 +368,9 @@ std::vector<Executable::StepTime> CudaExecutable::profile(std::size_t trace, int
   }
   std::vector<StepTime> steps;
   for (std::size_t op = 0; op < ops; ++op) {
-    std::nth_element(times[op].begin(), times[op].begin() + static_cast<long>(times[op].size() / 2),
-                     times[op].end());
     const Op& o = planned.trace->ops()[op];
-    steps.push_back({std::string(name(o)), planned.trace->label(op),
-                     times[op][times[op].size() / 2] * 1e-3, cost(o, *planned.trace)});
+    steps.push_back({std::string(name(o)), planned.trace->label(op), median(times[op]) * 1e-3,
+                     cost(o, *planned.trace)});
   }
   return steps;
 }

@@ -6,6 +6,7 @@
 
 #include "backends/cuda/persistent_builder.h"
 #include "base/error.h"
+#include "base/median.h"
 
 namespace tendon::cuda {
 namespace {
@@ -307,11 +308,9 @@ std::vector<Executable::StepTime> Step::profile(int repetitions, cudaStream_t st
   }
   std::vector<Executable::StepTime> times;
   for (std::size_t i = 0; i < n * parts; ++i) {
-    std::nth_element(all[i].begin(), all[i].begin() + static_cast<long>(all[i].size() / 2),
-                     all[i].end());
     const Op& op = trace_->ops()[ops_[i / parts]];
     times.push_back({std::string(name(op)), trace_->label(ops_[i / parts]) + kParts[i % parts],
-                     all[i][all[i].size() / 2], i % parts == 0 ? cost(op, *trace_) : Cost{}});
+                     median(all[i]), i % parts == 0 ? cost(op, *trace_) : Cost{}});
   }
   return times;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "ops/arena.h"
 
 namespace tendon::reference {
@@ -168,11 +169,8 @@ std::vector<Executable::StepTime> ReferenceExecutable::profile(std::size_t trace
   }
   std::vector<StepTime> times;
   for (std::size_t at = 0; at < planned.steps.size(); ++at) {
-    std::vector<double>& all = seconds[at];
-    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2),
-                     all.end());
     const Op& op = planned.trace.ops()[at];
-    times.push_back({std::string(name(op)), planned.trace.label(at), all[all.size() / 2],
+    times.push_back({std::string(name(op)), planned.trace.label(at), median(seconds[at]),
                      cost(op, planned.trace)});
   }
   return times;
