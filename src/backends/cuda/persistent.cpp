@@ -58,11 +58,15 @@ struct Streams {
   int piece_stride = 0;
 };
 
+AttentionPlaces places(const StepPlan& plan) {
+  return attention_places(plan.heads_width, plan.unit_rows);
+}
+
 // Working memory of a completed step.
 int region_bytes(const StepPlan& plan) {
   int most = 0;
   for (const Phase& phase : plan.phases) {
-    if (phase.kind == Kind::attention) most = std::max(most, attention_bytes(plan.heads_width));
+    if (phase.kind == Kind::attention) most = std::max(most, places(plan).bytes);
     if (phase.kind == Kind::product) {
       const ProductPhase& p = phase.product;
       most = std::max({most, p.sums + sums_bytes(p), p.inbox + inbox_bytes(p)});
@@ -108,7 +112,7 @@ int slot_bytes(const StepPlan& plan, int ctas, int ring) {
 void part_from_attention(StepPlan& plan, int ctas) {
   const int ring = kUsualDepth * most_tile_bytes(plan, ctas);
   const int region = std::max(region_bytes(plan), kSharedBytes - fixed_bytes() - ring);
-  const int attention = attention_early_bytes(plan.heads_width);
+  const int attention = places(plan).early;
   for (std::size_t i = 0; i + 1 < plan.phases.size(); ++i) {
     if (plan.phases[i + 1].kind != Kind::attention) continue;
     if (plan.phases[i].kind == Kind::attention) plan.phases[i].closes = 1;
@@ -129,7 +133,7 @@ bool operands_fit(const StepPlan& plan, int ctas) {
   return std::all_of(plan.phases.begin(), plan.phases.end(), [&](const Phase& p) {
     return p.kind != Kind::product ||
            (side_units(p.product, ctas) * kColumns <= kMostColumns &&
-            (plan.heads_width == 0 || p.product.inputs <= attention_results_at(plan.heads_width)));
+            (plan.heads_width == 0 || p.product.inputs <= places(plan).results));
   });
 }
 
@@ -449,7 +453,7 @@ std::unique_ptr<PersistentStep> PersistentPool::build(const Trace& trace, const 
     return nullptr;
   }
   auto step = std::make_unique<Step>(made, std::move(layout), own.arena);
-  step->shape = {plan.heads_width, plan.heads, 0};
+  step->shape = {plan.heads_width, plan.unit_rows, plan.heads, 0};
   const cudaError_t fits = fit_step(step->shape);
   if (fits != cudaSuccess || step->shape.ctas == 0) {
     why = std::string("no cluster fits: ") + cudaGetErrorString(fits);

@@ -49,14 +49,14 @@ __device__ __forceinline__ void copy16(uint32_t to, const void* from, int bytes)
 // are turned: no two of 8 neighbouring rows meet in a bank. Scores: warp w has tile w % 2 of the
 // rows and group w / 2 of the chunk's keys; a lane has the rows lane / 4 + 8 h of its tile.
 // Results: a warp has D / 8 columns of all rows.
-template <class T, int D>
+template <class T, int D, int R>
 struct UnitPart {
-  using L = AttentionLayout<D>;
-  static constexpr int kGroupKeys = L::kChunk / L::kGroups, kKeyTiles = kGroupKeys / 8;
+  using L = AttentionLayout<D, R>;
+  static constexpr int kGroupKeys = L::kGroupKeys, kKeyTiles = kGroupKeys / 8;
   static constexpr int kPieces = D / 8, kRowsAtOnce = kThreads / kPieces;
   static constexpr int kSteps = D / 16, kOutTiles = D / 64;
   using Scores = float[kKeyTiles][4];
-  using Out = float[2][kOutTiles][4];
+  using Out = float[L::kTiles][kOutTiles][4];
 
   const AttentionPhase& p;
   const AttentionUnit& u;
@@ -68,8 +68,11 @@ struct UnitPart {
 
   __device__ int lane() const { return thread & 31; }
   __device__ int warp() const { return thread >> 5; }
-  __device__ int tile() const { return thread >> 5 & 1; }
-  __device__ int group() const { return thread >> 6; }
+  __device__ int tile() const { return warp() & L::kTiles - 1; }
+  __device__ int group() const { return warp() / L::kTiles; }
+  __device__ bool scores() const {
+    return L::kGroups * kGroupKeys == L::kChunk || group() * kGroupKeys < L::kChunk;
+  }
   // Of a tile of results: the row, the pair of columns.
   __device__ int quad() const { return lane() >> 2; }
   __device__ int pair() const { return thread & 3; }
@@ -98,7 +101,7 @@ struct UnitPart {
   }
   // The lines of keys and values; the query and the head of each row.
   __device__ __forceinline__ void find_lines() const {
-    if (thread >= kUnitRows) return;
+    if (thread >= R) return;
     const int row = u.first_row + static_cast<int>(thread), head = divide(row, p.inverse_rows);
     at<int2>(L::kTokens)[thread] = make_int2(row - head * p.args.rows, u.first_head + head);
     if (thread >= 4) return;
@@ -147,36 +150,33 @@ struct UnitPart {
   }
 
   __device__ const RowFactor& factor_of(bool keys) const { return (&p.q)[keys]; }
-  // What a norm left to do. Item i is a row of the unit, then a key of the chunk; those without
-  // sums get those of another. Four neighbours have an item, so that a pass has 64.
+  // What a norm left to do. Item i is a row of the unit, then one of the chunk's own keys. Four
+  // neighbours have an item, so that a pass has 64; a warp has rows or keys.
   __device__ __forceinline__ void sum_parts(int chunk) const {
-    constexpr int kLanes = 4, kAtOnce = 8;
-    const int end = kUnitRows + padded(chunk);
+    constexpr int kLanes = 4, kAtOnce = 2 * kMostGroups / kLanes;
+    const int first_own = max(u.first - chunk, 0), keys = p.own_keys.sums ? padded(chunk) : 0;
+    const int end = R + max(keys - first_own + 7 & ~7, 0);
 #pragma unroll 1
-    for (int i = static_cast<int>(thread) / kLanes + (chunk > u.begin ? kUnitRows : 0); i < end;
+    for (int i = static_cast<int>(thread) / kLanes + (chunk > u.begin ? R : 0); i < end;
          i += kThreads / kLanes) {
-      const bool query = i < kUnitRows;
+      const bool query = i < R;
       const RowFactor& f = factor_of(!query);
-      const int key = min(chunk + i - kUnitRows, u.end - 1) - u.first;
-      if (!f.sums || !query && __all_sync(0xffffffffu, key < 0)) continue;
-      const int parts = f.parts, stride = f.stride;
+      if (!f.sums) continue;
+      const int n = i - R + first_own, key = min(chunk + n, u.end - 1) - u.first;
+      const int parts = f.parts, step = f.stride * kLanes;
       const int row = u.b * (query ? p.args.rows : p.args.piece[1].count) +
                       (query ? at<const int2>(L::kTokens)[min(i, u.rows - 1)].x : max(key, 0));
-      const float* sums = f.sums + row;
-      float sum = 0;
-#pragma unroll 1
-      for (int part = pair(); part < parts; part += kLanes * kAtOnce) {
-        float v[kAtOnce];
+      const float* from = f.sums + row + pair() * f.stride;
+      float v[kAtOnce], sum = 0;
 #pragma unroll
-        for (int j = 0; j < kAtOnce; ++j) {
-          const int one = part + j * kLanes;
-          v[j] = one < parts ? __ldcg(sums + one * stride) : 0.0f;
-        }
-#pragma unroll
-        for (int j = 0; j < kAtOnce; ++j) sum += v[j];
+      for (int j = 0; j < kAtOnce; ++j) {
+        v[j] = pair() + j * kLanes < parts ? __ldcg(from) : 0.0f;
+        from += step;
       }
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) sum += v[j];
       sum = quad_sum(sum);
-      if (pair() == 0) at<float>(L::kRowSums)[i] = sum;
+      if (pair() == 0 && (query || n < keys)) at<float>(L::kRowSums)[query ? i : R + n] = sum;
     }
   }
   // Factors and limits of rows; what a key's score is multiplied with, to units of log2, and what
@@ -184,9 +184,9 @@ struct UnitPart {
   __device__ __forceinline__ void find_terms(int chunk) const {
     constexpr float kLog2e = 1.4426950408889634f;
     const AttentionArgs& a = p.args;
-    const int i = static_cast<int>(thread) + (chunk > u.begin ? kUnitRows : 0);
+    const int i = static_cast<int>(thread) + (chunk > u.begin ? R : 0);
     if (i >= L::kItems) return;
-    const int n = i - kUnitRows, key = chunk + n;
+    const int n = i - R, key = chunk + n;
     const bool own = key >= u.first;
     const RowFactor& f = factor_of(n >= 0);
     float factor = 1.0f;
@@ -248,6 +248,7 @@ struct UnitPart {
     }
 #pragma unroll
     for (int j = 0; j < kKeyTiles; ++j) {
+      if (!scores()) break;
       const float4 term = *at<const float4>(L::kTerms + (n + j * 8) * 8);
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
@@ -270,14 +271,19 @@ struct UnitPart {
     float keep[2], all[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float4 tops = at<const float4>(L::kTops)[row + 8 * h];
-      const float most = fmaxf(fmaxf(tops.x, tops.y), fmaxf(tops.z, tops.w));
+      const float4* tops = at<const float4>(L::kTops) + (row + 8 * h) * (L::kGroups / 4);
+      float most = top[h];
+#pragma unroll
+      for (int i = 0; i < L::kGroups / 4; ++i) {
+        most = fmaxf(most, fmaxf(fmaxf(tops[i].x, tops[i].y), fmaxf(tops[i].z, tops[i].w)));
+      }
       keep[h] = exp2_fast(top[h] - most);
       top[h] = most, total[h] *= keep[h];
       uint32_t* to = at<uint32_t>(L::kWeights + (row + 8 * h) * L::kWeightPitch +
                                   group() * kGroupKeys * 2 + pair() * 4);
 #pragma unroll
       for (int j = 0; j < kKeyTiles; ++j) {
+        if (!scores()) break;
         const float x = exp2_fast(s[j][2 * h] - most), y = exp2_fast(s[j][2 * h + 1] - most);
         total[h] += x + y;
         to[j * 4] = device::pack<T>(x, y);
@@ -294,9 +300,9 @@ struct UnitPart {
 
   // o = o * keep + weights values.
   __device__ __forceinline__ void add_values(int keys, Out& o) const {
-    const bool tall = u.rows > 16;
+    const bool tall = L::kTiles > 1 && u.rows > 16;
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < R / 8; ++r) {
       const float keep = at<const float2>(L::kKeep)[r * 8 + quad()].x;
 #pragma unroll
       for (int i = 0; i < kOutTiles; ++i) {
@@ -308,18 +314,18 @@ struct UnitPart {
     uint32_t values = tile_row(L::kValues, (lane() & 15), piece);
 #pragma unroll 1
     for (int k = 0; k < keys; k += 16) {
-      uint32_t rows[2][4];
-      load_tiles(rows[0], weights);
-      load_tiles(rows[1], weights + 16 * L::kWeightPitch);
+      uint32_t rows[L::kTiles][4];
+#pragma unroll
+      for (int t = 0; t < L::kTiles; ++t) load_tiles(rows[t], weights + t * 16 * L::kWeightPitch);
 #pragma unroll
       for (int i = 0; i < kOutTiles; i += 2) {
         uint32_t v[4];
         load_tiles_transposed(v, values ^ i * 16);
-        device::mma<T>(o[0][i], rows[0], v[0], v[1]);
-        device::mma<T>(o[0][i + 1], rows[0], v[2], v[3]);
-        if (tall) {
-          device::mma<T>(o[1][i], rows[1], v[0], v[1]);
-          device::mma<T>(o[1][i + 1], rows[1], v[2], v[3]);
+#pragma unroll
+        for (int t = 0; t < L::kTiles; ++t) {
+          if (t > 0 && !tall) break;
+          device::mma<T>(o[t][i], rows[t], v[0], v[1]);
+          device::mma<T>(o[t][i + 1], rows[t], v[2], v[3]);
         }
       }
       weights += 32, values += 16 * L::kRowSize;
@@ -329,14 +335,14 @@ struct UnitPart {
   // CTA `part` of the span owns a share of the columns. Results lie by owner, then row, as they are
   // handed over: 16 bytes with four columns each, turned so that no two of 8 rows meet in a bank.
   __device__ int column_share() const { return D >> log; }
-  __device__ int block_bytes() const { return kUnitRows * column_share() * 4; }
+  __device__ int block_bytes() const { return R * column_share() * 4; }
   __device__ int four_at(int row, int four) const {
     const int fours = column_share() / 4;
     return row * column_share() * 4 + (four & fours - 1 ^ row & fours - 1 & 7) * 16;
   }
   __device__ __forceinline__ void store_results(const Out& o) const {
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < R / 8; ++r) {
 #pragma unroll
       for (int i = 0; i < kOutTiles; ++i) {
         const int four = warp() * (D / 32) + i * 2 + (pair() >> 1), row = r * 8 + quad();
@@ -357,11 +363,15 @@ struct UnitPart {
     if (to >> log || row >= u.rows) return;
     float2 state = make_float2(kLeast, 0);
     if (u.begin < u.end) {
-      const float4 totals = at<const float4>(L::kTotals)[row];
-      state =
-          make_float2(at<const float2>(L::kKeep)[row].y, totals.x + totals.y + totals.z + totals.w);
+      const float4* totals = at<const float4>(L::kTotals) + row * (L::kGroups / 4);
+      float all = 0;
+#pragma unroll
+      for (int i = 0; i < L::kGroups / 4; ++i) {
+        all += totals[i].x + totals[i].y + totals[i].z + totals[i].w;
+      }
+      state = make_float2(at<const float2>(L::kKeep)[row].y, all);
     }
-    const int offset = L::kStates + (part * kUnitRows + row) * 8;
+    const int offset = L::kStates + (part * R + row) * 8;
     if (to == part) {
       *at<float2>(offset) = state;
     } else {
@@ -384,13 +394,13 @@ struct UnitPart {
     float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
     for (int s = 0; s < kCluster; ++s) {
-      if (s >> log == 0) most = fmaxf(most, states[s * kUnitRows].x);
+      if (s >> log == 0) most = fmaxf(most, states[s * R].x);
     }
     const int own = L::kResults + part * block_bytes(), four = four_at(row, column / 4);
 #pragma unroll 1
     for (int s = 0; s >> log == 0; ++s) {
       const float4 v = *at<const float4>((s == part ? own : inbox_at(s, part)) + four);
-      const float2 state = states[s * kUnitRows];
+      const float2 state = states[s * R];
       const float weight = exp2_fast(state.x - most);
       sum.x += weight * v.x, sum.y += weight * v.y;
       sum.z += weight * v.z, sum.w += weight * v.w;
@@ -490,7 +500,7 @@ struct Exchange {
 
 // The phase lies in shared memory; all else comes and goes by value: what had an address would be
 // kept in local memory, which every look at the gate sends to the L2.
-template <class T, int D>
+template <class T, int D, int R>
 __device__ __noinline__ Exchange run_attention(const AttentionPhase& phase, Where w, Gate gate,
                                                Exchange exchange, std::byte* memory) {
   const AttentionPhase& p = *in_shared(const_cast<AttentionPhase*>(&phase));
@@ -509,9 +519,9 @@ __device__ __noinline__ Exchange run_attention(const AttentionPhase& phase, Wher
     const AttentionUnit u = attention_unit(p, unit, part, log);
     const unsigned thread = w.thread;
     const int row = thread / (D / 8), piece = thread % (D / 8);
-    const int spot = row * AttentionLayout<D>::kRowSize + (piece ^ row & 7) * 16;
+    const int spot = row * AttentionLayout<D, R>::kRowSize + (piece ^ row & 7) * 16;
     const int bytes = piece * 8 < p.args.width ? 16 : 0;
-    const UnitPart<T, D> work{p, u, region, thread, part, log, row, spot, bytes};
+    const UnitPart<T, D, R> work{p, u, region, thread, part, log, row, spot, bytes};
     work.compute(gate, done);
     work.push_state(done, first_rank);
     fence_for_copies();

@@ -467,7 +467,10 @@ class Builder {
     require(fits, "attention of head width {} in {}", a.width, name(a.q_dtype));
     require(plan_.heads_width == 0 || plan_.heads == a.q_dtype, "heads of several dtypes");
     plan_.heads = a.q_dtype, plan_.heads_width = std::max(plan_.heads_width, a.width);
-    phase.attention.units = attention_units(a);
+    const AttentionUnits units = attention_units(a);
+    phase.attention.units = units.count;
+    phase.attention.unit_rows = units.rows;
+    plan_.unit_rows = std::max(plan_.unit_rows, units.rows);
     phase.attention.cached = !written_.count(place(trace_, op.keys[0].k)) &&
                              !written_.count(place(trace_, op.keys[0].v));
     phase.attention.inverse_rows = 1.0f / static_cast<float>(a.rows);

@@ -31,8 +31,8 @@ struct StepPlan {
   // Of the rows of all rotations; or null.
   const std::int32_t* positions = nullptr;
   int position_count = 1;
-  int heads_width = 0;        // the most of any attention
-  DType heads = DType::bf16;  // of its operands
+  int heads_width = 0, unit_rows = 0;  // the most of any attention
+  DType heads = DType::bf16;           // of its operands
 };
 
 // Whether the norms of an op's q and k can be left to those who read them.

@@ -5,7 +5,7 @@
 
 namespace tendon::cuda::persistent {
 
-template <class T, int D>
+template <class T, int D, int R>
 __global__ void step_kernel(const __grid_constant__ StepArgs) {
   __trap();
 }

@@ -1,5 +1,5 @@
 // The persistent step kernel: all repetitions of a step in one launch. An instance holds attention
-// for one dtype and width of heads.
+// for one dtype and width of heads, in units of at most R rows.
 #pragma once
 
 #include "backends/cuda/persistent_attention.cuh"
@@ -47,7 +47,7 @@ __device__ inline Team team_of(const Memory& m) {
           {m.ring, {}}};
 }
 
-template <class T, int D>
+template <class T, int D, int R>
 __device__ __forceinline__ void execute(const Phase& phase, const Work& work, const Where& w,
                                         const Gate& gate, const Memory& m, Team& team) {
   std::byte* region = m.region;
@@ -56,8 +56,8 @@ __device__ __forceinline__ void execute(const Phase& phase, const Work& work, co
     run_product(phase.product, work, w, gate,
                 {region, team.results, team.row_sums, team.moments, team.tables, team.ring});
   } else if (kind == Kind::attention) {
-    const Exchange after =
-        run_attention<T, D>(phase.attention, w, gate, {team.results.inbox, team.meeting}, region);
+    const Exchange after = run_attention<T, D, R>(phase.attention, w, gate,
+                                                  {team.results.inbox, team.meeting}, region);
     team.results.inbox = after.inbox, team.meeting = after.meeting;
   } else {
     gate.wait();
@@ -80,7 +80,7 @@ __device__ inline Where position(const StepArgs& a) {
   return w;
 }
 
-template <class T, int D>
+template <class T, int D, int R>
 __global__ void __launch_bounds__(kAllThreads, 1) step_kernel(const __grid_constant__ StepArgs a) {
   extern __shared__ __align__(1024) std::byte memory[];
   const Memory m = layout(a, memory);
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kAllThreads, 1) step_kernel(const __grid_const
       w.thread = read_thread();
       team.tables.affine = f.affine + at % 2;
       const bool closes = phase_at(f, slot).closes;
-      execute<T, D>(phase_at(f, slot), f.work[slot], w, gate, m, team);
+      execute<T, D, R>(phase_at(f, slot), f.work[slot], w, gate, m, team);
       slot = next_slot(slot);
       team.tables.wait_operands();
       if (next == 0) w.now += 1;

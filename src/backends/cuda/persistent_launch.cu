@@ -11,26 +11,28 @@ namespace {
 
 StepKernel kernel_of(const StepShape& shape) {
   if (shape.heads == DType::f16) return half_step();
-  return shape.head_width <= 128 ? narrow_step() : wide_step();
+  if (shape.head_width <= 128) return narrow_step();
+  return shape.unit_rows <= kFewRows ? few_step() : wide_step();
+}
+
+template <int D, int R>
+AttentionPlaces places() {
+  using L = AttentionLayout<D, R>;
+  return {L::kBytes, L::kEarly, L::kResults};
 }
 
 }  // namespace
 
-int attention_bytes(int width) {
-  return width <= 128 ? AttentionLayout<128>::kBytes : AttentionLayout<256>::kBytes;
-}
-int attention_early_bytes(int width) {
-  return width <= 128 ? AttentionLayout<128>::kEarly : AttentionLayout<256>::kEarly;
-}
-int attention_results_at(int width) {
-  return width <= 128 ? AttentionLayout<128>::kResults : AttentionLayout<256>::kResults;
+AttentionPlaces attention_places(int width, int rows) {
+  if (width <= 128) return places<128, kManyRows>();
+  return rows <= kFewRows ? places<256, kFewRows>() : places<256, kManyRows>();
 }
 int plain_bytes() { return kPlainBytes; }
 int fixed_bytes() { return kFixedBytes; }
 
-int attention_units(const AttentionArgs& a) {
+AttentionUnits attention_units(const AttentionArgs& a) {
   const int group = a.rows * (a.heads / a.key_heads), rows = attention_unit_rows(a);
-  return (group + rows - 1) / rows * a.key_heads * a.batch;
+  return {(group + rows - 1) / rows * a.key_heads * a.batch, rows};
 }
 
 cudaError_t launch_step(const StepArgs& args, const StepShape& shape, cudaStream_t stream) {

@@ -30,7 +30,8 @@ inline constexpr int kNormBlocks = 8;         // a CTA's share of a product with
 inline constexpr int kWarpRows = 16;          // rows of a tile that a warp multiplies
 inline constexpr int kMostDepth = 16;         // slots of the ring
 inline constexpr int kLeastDepth = 3, kUsualDepth = 4;
-inline constexpr int kAheadBytes = 96 * 1024;  // of weights that the L2 is asked for
+inline constexpr int kAheadBytes = 96 * 1024;        // of weights that the L2 is asked for
+inline constexpr int kManyRows = 32, kFewRows = 16;  // of a unit of attention
 inline constexpr int kPhaseBytes = 1024;
 inline constexpr int kSharedBytes = 227 * 1024;
 
@@ -125,7 +126,8 @@ struct NormPhase {
 
 struct AttentionPhase {
   AttentionArgs args;
-  int units = 0;           // of packed rows, see attention_units()
+  int units = 0;           // see attention_units()
+  int unit_rows = 0;       // packed rows of each
   int span = 1;            // CTAs of a cluster that share a unit's keys: 1, 2, 4 or 8
   int cached = 0;          // no phase writes the first piece of keys
   float inverse_rows = 1;  // 1 / rows of the queries: for divisions
@@ -307,16 +309,19 @@ struct RowPart {
   __host__ __device__ int chunk(int turn) const { return part + lanes * (turn ^ odd); }
 };
 inline int inputs_bytes(const ProductPhase& p) { return most_blocks(p) * row_tile_bytes(p); }
+// Floats from one row of partial sums to the next: of an odd number of units, so that a warp's rows
+// lie in all banks.
+__host__ __device__ inline int sums_pitch(int units) { return (units | 1) * kColumns; }
 // floats [sides that share inputs][row][column of the group]
 inline int sums_bytes(const ProductPhase& p) {
-  return p.m * p.most_units * kColumns * 4 * parts_of_inputs(p);
+  return p.m * sums_pitch(p.most_units) * 4 * parts_of_inputs(p);
 }
 // floats [source][row of the CTA][column of the group]
 __host__ __device__ inline int most_finished(const ProductPhase& p) {
   return (p.m + sharers(p) - 1) >> p.share_log;
 }
 inline int inbox_bytes(const ProductPhase& p) {
-  return sources_of(p) * most_finished(p) * p.most_units * kColumns * 4;
+  return sources_of(p) * most_finished(p) * sums_pitch(p.most_units) * 4;
 }
 // Operands of a quad, four results side by side, 16 bytes each that is there. The same for all
 // rows: bias, weights of a norm, a later norm's factors; [part][quad of the group]. By row: turns,

@@ -176,6 +176,8 @@ __device__ __forceinline__ void run_sides(const SidePlan& plan, int most_units, 
     lay_zeros(plan.units * kColumns, to.m, to.at, to.pitch);
   } else if (most_units <= 6) {
     run_side<48>(plan, to, w, gate, inputs, tile, ring, moments);
+  } else if (most_units <= 10) {
+    run_side<80>(plan, to, w, gate, inputs, tile, ring, moments);
   } else {
     run_side<kMostColumns>(plan, to, w, gate, inputs, tile, ring, moments);
   }
@@ -191,7 +193,7 @@ struct Push {
     const int all = sharers(p), owner = w.warp() & all - 1, side = w.warp() >> p.share_log;
     if (side >= parts_of_inputs(p) || w.lane() > 0) return;
     const Share rows = share(p.m, owner, all);
-    const int pitch = work.units * kColumns * 4, rank = w.cta & all - 1;
+    const int pitch = sums_pitch(work.units) * 4, rank = w.cta & all - 1;
     const int source = p.by_columns ? rank : rank * kSides + side, peer = w.place() - rank + owner;
     to = peer_address(results.address + source * most_finished(p) * pitch, peer);
     barrier = peer_address(results.inbox.barrier, peer);
@@ -222,12 +224,12 @@ __device__ __forceinline__ void run_product(const ProductPhase& p, const Work& w
   results.address = region + p.inbox;
   results.sums = reinterpret_cast<const float*>(desk.region + p.inbox);
   if (w.thread == 0) {
-    results.inbox.expect(static_cast<std::uint32_t>(work.rows * work.units * kColumns * 4) *
+    results.inbox.expect(static_cast<std::uint32_t>(work.rows * sums_pitch(work.units) * 4) *
                          static_cast<std::uint32_t>(sources_of(p)));
   }
   const SidePlan plan(work, w.warp(), desk.ring);
   const int most_units = uniform(max(work.side[0].units, work.side[1].units));
-  const int tile = row_tile_bytes(p), pitch = work.units * kColumns * 4;
+  const int tile = row_tile_bytes(p), pitch = sums_pitch(work.units) * 4;
   const std::uint32_t inputs = region + p.inputs, sums = region + p.sums;
   const Push push(p, work, w, sums, results);
   SumsPlace to{sums + work.side[plan.side].first_unit * kColumns * 4, pitch, p.m, kept_rows(p),

@@ -261,10 +261,10 @@ __device__ __forceinline__ void finish_product(const ProductPhase& phase, const 
   const ProductPhase p = phase;  // in registers: else every store would have it read anew
   const Finisher f(p, work, w.thread);
   const std::byte* rows = columns + column_parts(p) * column_part_bytes(p) + w.thread * 16;
-  const int units = work.units, first_unit = work.first_unit;
+  const int first_unit = work.first_unit;
   const int sources = sources_of(p);
-  const int stride = most_finished(p) * units * kColumns;
-  const float* row = results.sums + f.own * units * kColumns;
+  const int pitch = sums_pitch(work.units), stride = most_finished(p) * pitch;
+  const float* row = results.sums + f.own * pitch;
   results.inbox.wait();
   gate.mark(8);
   float2 sums = make_float2(0, 0);

@@ -9,6 +9,6 @@
 
 namespace tendon::cuda::persistent {
 
-StepKernel half_step() { return step_kernel<__half, 128>; }
+StepKernel half_step() { return step_kernel<__half, 128, kManyRows>; }
 
 }  // namespace tendon::cuda::persistent

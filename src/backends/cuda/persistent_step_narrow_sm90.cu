@@ -9,6 +9,6 @@
 
 namespace tendon::cuda::persistent {
 
-StepKernel narrow_step() { return step_kernel<__nv_bfloat16, 128>; }
+StepKernel narrow_step() { return step_kernel<__nv_bfloat16, 128, kManyRows>; }
 
 }  // namespace tendon::cuda::persistent

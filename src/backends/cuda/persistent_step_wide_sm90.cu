@@ -9,6 +9,6 @@
 
 namespace tendon::cuda::persistent {
 
-StepKernel wide_step() { return step_kernel<__nv_bfloat16, 256>; }
+StepKernel wide_step() { return step_kernel<__nv_bfloat16, 256, kManyRows>; }
 
 }  // namespace tendon::cuda::persistent

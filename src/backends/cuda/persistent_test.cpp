@@ -69,6 +69,18 @@ TEST(PersistentPhase, PiecesOfAllCtasMakeUpAProduct) {
   }
 }
 
+TEST(PersistentPhase, EightRowsOfPartialSumsLieInAllBanks) {
+  constexpr int kLine = 128, kPart = kColumns * 4;  // bytes of all banks; of a row's unit
+  for (int units = 1; units <= 2 * kMostColumns / kColumns; ++units) {
+    EXPECT_GE(sums_pitch(units), units * kColumns);
+    std::array<int, kLine / kPart> taken{};
+    for (int row = 0; row < 8; ++row) {
+      ++taken.at(static_cast<std::size_t>(row * sums_pitch(units) * 4 % kLine / kPart));
+    }
+    for (int rows : taken) EXPECT_EQ(rows, 8 / static_cast<int>(taken.size())) << units;
+  }
+}
+
 TEST(PersistentPhase, RidersLeaveRoomForAllRows) {
   for (int riders = 0; riders <= 2; ++riders) {
     for (int m = 1; m <= kMostRows / kWarpRows * (kWarpRows - riders); ++m) {
