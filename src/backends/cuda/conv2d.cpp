@@ -67,14 +67,15 @@ void plan(Planner& planner, const ops::Conv2d& op) {
   }
   p.x = {nullptr, in, static_cast<int>(u.pixels), p.k, static_cast<int>(u.pixels), 0, u.row};
   const std::int64_t batch = planner.trace().shape(op.x)[0];
-  if (plan_convolution(planner, p, boxes(u, batch), finish, end)) return;
-  const std::size_t bytes = static_cast<std::size_t>(u.pixels * u.row) * size_of(in);
-  const Scratch rows = planner.scratch(bytes);
-  const int vector = unfold_vector(u);
-  planner.launch(
-      [u, rows, vector](cudaStream_t stream) { launch_unfold(u, rows.get(), vector, stream); });
-  p.scratch_x = rows;
-  plan_finished(planner, p, finish, end);
+  plan_convolution(planner, p, {boxes(u, batch), end}, [&] {
+    const Scratch rows = planner.scratch(static_cast<std::size_t>(u.pixels * u.row) * size_of(in));
+    const int vector = unfold_vector(u);
+    planner.launch(
+        [u, rows, vector](cudaStream_t stream) { launch_unfold(u, rows.get(), vector, stream); });
+    Product unfolded = p;
+    unfolded.scratch_x = rows;
+    plan_finished(planner, unfolded, finish, end);
+  });
 }
 
 }  // namespace tendon::cuda

@@ -69,13 +69,8 @@ CudaExecutable::CudaExecutable(std::unique_ptr<Program> program, const Device& d
   allocate();
   make_pool();
   for (std::size_t i = 0; i < planned_.size(); ++i) plan(i, compile);
-  if (shared_.scratch_bytes) scratch_ = DeviceMemory(shared_.scratch_bytes, "temporary memory");
-  shared_.scratch = scratch_.data();
-  if (side_shared_.scratch_bytes) {
-    side_scratch_ = DeviceMemory(side_shared_.scratch_bytes, "temporary memory");
-  }
-  side_shared_.scratch = side_scratch_.data();
   weights_.release();
+  choose();
   gemms_->save();
   for (Planned& planned : planned_) {
     if (!planned.step) capture(planned);
@@ -185,6 +180,7 @@ void CudaExecutable::plan(std::size_t i, const CompileOptions& compile) {
   Planned& planned = planned_[i];
   const Trace& trace = *planned.trace;
   if (plan_persistent(i)) return;
+  gemms_->choices().begin(trace);
   Planner planner(trace, planned.memory, planned.offsets, planned.aside ? side_shared_ : shared_);
   for (std::size_t at = 0, planned_ops = 1; at < trace.ops().size(); at += planned_ops) {
     if (compile.progress) {

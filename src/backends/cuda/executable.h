@@ -46,6 +46,9 @@ class CudaExecutable final : public Executable {
   void plan(std::size_t trace, const CompileOptions& compile);
   bool plan_persistent(std::size_t trace);
   void capture(Planned& planned);
+  void choose();
+  double seconds(Planned& planned);
+  void set_scratch(std::size_t (*needed)(const Shared&));
   void set_iteration(int value) noexcept;
   cudaError_t launch(const Planned& planned, int first, int count) noexcept;
   cudaError_t join_for(BufferRef buffer) noexcept;

@@ -135,7 +135,7 @@ GemmLibrary::GemmLibrary(const Device& device, std::filesystem::path cache, cuda
 }
 
 std::string GemmLibrary::header() const {
-  return fmt::format("tendon-gemm {} cublasLt {} driver {} runtime {}", device_.properties.name,
+  return fmt::format("tendon-choices {} cublasLt {} driver {} runtime {}", device_.properties.name,
                      cublasLtGetVersion(), device_.driver, device_.runtime);
 }
 
@@ -147,13 +147,6 @@ const Gemm& GemmLibrary::get(const GemmShape& shape, const void* weight) {
     slot = std::move(gemm);
   }
   return *slot;
-}
-
-double GemmLibrary::cost(const GemmShape& shape, const void* weight) {
-  get(shape, weight);
-  Gemm& gemm = *gemms_.at(shape.str());
-  if (gemm.seconds_ == 0) measure(gemm, weight);
-  return gemm.seconds_;
 }
 
 std::vector<cublasLtMatmulHeuristicResult_t> GemmLibrary::candidates(const Gemm& gemm) const {
@@ -196,7 +189,7 @@ void GemmLibrary::choose(Gemm& gemm, const void* weight) {
   }
   measure(gemm, weight);
   known_[gemm.shape_.str()] = to_hex(gemm.algorithm_);
-  ++measured_;
+  fresh_ = true;
 }
 
 // Products meet weights that lie in memory, not in a cache that an earlier run has filled.
@@ -230,14 +223,9 @@ double GemmLibrary::seconds(const std::function<void(cudaStream_t, int)>& launch
   return best;
 }
 
-const std::string* GemmLibrary::recall(const std::string& what) const {
-  const auto at = known_.find(what);
+const std::string* GemmLibrary::recall(const std::string& key) const {
+  const auto at = known_.find(key);
   return at == known_.end() ? nullptr : &at->second;
-}
-
-void GemmLibrary::remember(const std::string& what, const std::string& choice) {
-  known_[what] = choice;
-  ++measured_;
 }
 
 GemmLibrary::Operands GemmLibrary::operands(std::size_t bytes, std::size_t weight_bytes,
@@ -311,7 +299,6 @@ void GemmLibrary::measure(Gemm& gemm, const void* weight) {
     gemm.algorithm_ = candidate.algo;
     wanted = candidate.workspaceSize;
   }
-  gemm.seconds_ = best;
   wanted_ = std::max(wanted_, wanted);
   require(found, "cublasLt: no correct algorithm for product {}", s.str());
 }
@@ -323,7 +310,13 @@ void GemmLibrary::save() {
     *memory = DeviceMemory();
     *memory = DeviceMemory(wanted_, "the products' workspace");
   }
-  if (cache_.empty() || measured_ == 0) return;
+  for (const Choice& choice : choices_.all()) {
+    std::string& known = known_[choice.key];
+    const std::string& made = choice.options[choice.selected];
+    fresh_ = fresh_ || known != made;
+    known = made;
+  }
+  if (cache_.empty() || !fresh_) return;
   std::string text = header() + "\n";
   for (const auto& [shape, algorithm] : known_) text += shape + " " + algorithm + "\n";
   try {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/choice.h"
 #include "backends/cuda/context.h"
 #include "base/dtype.h"
 
@@ -53,7 +54,6 @@ class Gemm {
   MatmulDesc description_;
   MatrixLayout a_, b_, c_, d_;
   cublasLtMatmulAlgo_t algorithm_{};
-  double seconds_ = 0;  // 0: not measured
 };
 
 class GemmLibrary {
@@ -64,15 +64,14 @@ class GemmLibrary {
 
   // The gemm of a shape, measured with these weights where no earlier choice is known.
   const Gemm& get(const GemmShape& shape, const void* weight);
-  // Seconds that the gemm of a shape takes.
-  double cost(const GemmShape& shape, const void* weight);
   // Seconds of one of a few launches in a row, as a captured trace runs them, with nothing in the
   // caches at first; launch i reads `Operands::weight(i)`. The best of a few runs; infinite where
   // a launch throws.
   double seconds(const std::function<void(cudaStream_t, int)>& launch);
-  // Other choices kept in the same file; null where nothing is known.
-  const std::string* recall(const std::string& what) const;
-  void remember(const std::string& what, const std::string& choice);
+  // What an earlier load chose; null where nothing is known.
+  const std::string* recall(const std::string& key) const;
+  // Other choices, kept in the same file.
+  Choices& choices() { return choices_; }
   // Memory for measuring, filled with random numbers of a dtype: `bytes` and several weights, each
   // at a place of its own. Until the next call.
   struct Operands {
@@ -88,11 +87,10 @@ class GemmLibrary {
   // Whether the plain product of a shape, of operands in device memory, lies in `out`.
   bool holds(const GemmShape& shape, const void* x, const void* weight, const void* out);
 
-  // When all products are chosen, before any is captured: gives memory back, keeping the workspace
-  // that they want, and writes the cache where anything new was measured, best effort.
+  // When all choices are made, before anything is captured for good: gives memory back, keeping the
+  // workspace that products want, and writes the cache where a choice is new, best effort.
   void save();
   std::size_t bytes() const { return workspace_.size() + side_workspace_.size(); }
-  std::size_t measured() const { return measured_; }
 
  private:
   friend class Gemm;
@@ -113,7 +111,9 @@ class GemmLibrary {
   Event start_, stop_;
   std::map<std::string, std::unique_ptr<Gemm>> gemms_;
   std::map<std::string, std::string> known_;  // shape -> algorithm in hex, or another choice
-  std::size_t measured_ = 0, wanted_ = 256;   // bytes of workspace of those chosen
+  Choices choices_;
+  std::size_t wanted_ = 256;  // bytes of workspace of the algorithms chosen
+  bool fresh_ = false;        // something is known that the file does not have
 };
 
 }  // namespace tendon::cuda

@@ -1,5 +1,7 @@
 #include "backends/cuda/planner.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace tendon::cuda {
@@ -80,11 +82,43 @@ const void* Planner::constant(const void* data, std::size_t bytes) {
 Scratch Planner::scratch(std::size_t bytes) {
   const Scratch scratch{&shared_->scratch, used_};
   used_ += (bytes + 255) / 256 * 256;
-  shared_->scratch_bytes = std::max(shared_->scratch_bytes, used_);
+  need_.bytes = used_;
+  shared_->needs.push_back(need_);
   return scratch;
 }
 
 void Planner::launch(Launch launch) { planned_.push_back({op_, std::move(launch)}); }
+
+std::vector<Launch> Planner::apart(const Choice& choice, std::size_t option,
+                                   const std::function<void()>& plan) {
+  const std::size_t first = planned_.size(), used = used_;
+  need_.where.emplace_back(&choice, option);
+  plan();
+  need_.where.pop_back();
+  used_ = used;
+  std::vector<Launch> launches;
+  for (std::size_t i = first; i < planned_.size(); ++i) {
+    launches.push_back(std::move(planned_[i].launch));
+  }
+  planned_.resize(first);
+  return launches;
+}
+
+std::size_t most_scratch(const Shared& shared) {
+  std::size_t most = 0;
+  for (const ScratchNeed& need : shared.needs) most = std::max(most, need.bytes);
+  return most;
+}
+
+std::size_t selected_scratch(const Shared& shared) {
+  std::size_t most = 0;
+  for (const ScratchNeed& need : shared.needs) {
+    const bool selected = std::all_of(need.where.begin(), need.where.end(),
+                                      [](const auto& w) { return w.first->selected == w.second; });
+    if (selected) most = std::max(most, need.bytes);
+  }
+  return most;
+}
 
 int vector_width(std::initializer_list<device::RowsView> views) {
   for (const device::RowsView& v : views) {

@@ -31,16 +31,26 @@ struct Scratch {
   void* get() const { return *base + offset; }
 };
 
+// Of the current op's temporary memory while these options are selected.
+struct ScratchNeed {
+  std::vector<std::pair<const Choice*, std::size_t>> where;
+  std::size_t bytes = 0;
+};
+
 // What all traces of an executable share while they are planned.
 struct Shared {
   Device device;
   WeightStore* weights = nullptr;
   GemmLibrary* gemms = nullptr;
   std::byte* scratch = nullptr;         // set before the first launch
-  std::size_t scratch_bytes = 0;        // the most that any op asked for
+  std::vector<ScratchNeed> needs;       // of temporary memory
   bool aside = false;                   // these traces run beside others
   std::vector<DeviceMemory> constants;  // small arrays that ops need beside their operands
 };
+
+// The most temporary memory that an op asked for: with any of its options, as they are selected.
+std::size_t most_scratch(const Shared& shared);
+std::size_t selected_scratch(const Shared& shared);
 
 using Launch = std::function<void(cudaStream_t)>;
 
@@ -76,6 +86,9 @@ class Planner {
   // Temporary memory of the current op; several calls give several pieces.
   Scratch scratch(std::size_t bytes);
   void launch(Launch launch);
+  // What `plan` launches, taken back: an option of a choice.
+  std::vector<Launch> apart(const Choice& choice, std::size_t option,
+                            const std::function<void()>& plan);
 
   // Says which op the next launches belong to.
   void begin(std::size_t op) { op_ = op, used_ = 0; }
@@ -91,6 +104,7 @@ class Planner {
   std::vector<std::size_t> offsets_;
   Shared* shared_;
   std::size_t op_ = 0, used_ = 0;
+  ScratchNeed need_;  // where: the options that are being planned
   std::vector<Planned> planned_;
 };
 

@@ -97,14 +97,18 @@ TileProduct tiles(Planner& planner, const Product& p, const EpilogueArgs& epilog
   return t;
 }
 
-// What the library's product costs, and a kernel after it that moves `bytes`.
-Alternative by_library(Planner& planner, const Product& p, const ProductExtras& extras,
-                       const RowsView& out, double bytes) {
-  constexpr double kLaunch = 2.5e-6, kRate = 3e12;
-  const GemmShape shape = shape_of(p, extras, p.x, out);
-  GemmLibrary* library = planner.shared().gemms;
+void library_to_scratch(Planner& planner, const Product& p, const RowsView& out, Scratch to) {
   const void* weight = weight_of(planner, p);
-  return {[=] { return library->cost(shape, weight); }, bytes > 0 ? kLaunch + bytes / kRate : 0.0};
+  const Input x = input(planner, p);
+  const Gemm& gemm = planner.shared().gemms->get(shape_of(p, {}, x.view, out), weight);
+  planner.launch([&gemm, to, x, weight](cudaStream_t stream) {
+    gemm.run({x.get(), weight, nullptr, nullptr, to.get()}, stream);
+  });
+}
+
+Scratch scratch_for(Planner& planner, const RowsView& out) {
+  const std::size_t count = static_cast<std::size_t>(out.count);
+  return planner.scratch(count * static_cast<std::size_t>(out.width) * size_of(out.dtype));
 }
 
 }  // namespace
@@ -153,90 +157,73 @@ void plan_product(Planner& planner, const Product& p, const ProductExtras& extra
 }
 
 Scratch plan_product_to_scratch(Planner& planner, const Product& p, DType dtype) {
-  const void* weight = weight_of(planner, p);
-  const std::size_t count = static_cast<std::size_t>(p.x.count);
-  const Scratch acc = planner.scratch(count * static_cast<std::size_t>(p.n) * size_of(dtype));
   const RowsView out = dense(nullptr, dtype, p.x.count, p.n);
+  const Scratch acc = scratch_for(planner, out);
+  const auto by_library = [&] { library_to_scratch(planner, p, out, acc); };
   if (p.in == DType::bf16) {
     TileProduct t = tiles(planner, p, {.out = out});
     t.scratch_out = acc;
-    if (plan_tiles(planner, t, by_library(planner, p, {}, out, 0))) return acc;
+    plan_tiles(planner, t, by_library);
+  } else {
+    by_library();
   }
-  const Input x = input(planner, p);
-  const Gemm& gemm = planner.shared().gemms->get(shape_of(p, {}, x.view, out), weight);
-  planner.launch([&gemm, acc, x, weight](cudaStream_t stream) {
-    gemm.run({x.get(), weight, nullptr, nullptr, acc.get()}, stream);
-  });
   return acc;
 }
 
-namespace {
-
-// How an op ends where the library multiplies.
-struct LibraryEnd {
-  bool finishes = false;
-  ProductExtras extras;
-  RowsView out;
-  double bytes = 0;  // that a kernel after it moves
-};
-
-LibraryEnd library_end(Planner& planner, const Product& p, const Finish& finish,
-                       const EpilogueArgs& args) {
-  LibraryEnd end;
-  end.finishes = !args.gate.data && library_finishes(planner, finish, p.in);
-  if (end.finishes) end.extras = library_extras(planner, finish);
-  end.out = end.finishes ? p.out : dense(nullptr, DType::f32, p.x.count, p.n);
-  end.bytes = end.finishes ? 0.0 : 8.0 * p.x.count * p.n;
-  return end;
-}
-
-}  // namespace
-
 void plan_finished(Planner& planner, const Product& p, const Finish& finish,
                    const EpilogueArgs& args) {
-  const LibraryEnd end = library_end(planner, p, finish, args);
-  if (p.in == DType::bf16 && plan_tiles(planner, tiles(planner, p, args),
-                                        by_library(planner, p, end.extras, end.out, end.bytes))) {
-    return;
+  const auto by_library = [&] {
+    if (!args.gate.data && library_finishes(planner, finish, p.in)) {
+      plan_product(planner, p, library_extras(planner, finish));
+      return;
+    }
+    const int vector =
+        std::min(vector_width({args.residual, args.out}), vector_width(args.gate, args.out.width));
+    const RowsView out = dense(nullptr, DType::f32, p.x.count, p.n);
+    const Scratch acc = scratch_for(planner, out);
+    library_to_scratch(planner, p, out, acc);
+    planner.launch([acc, args, vector](cudaStream_t stream) {
+      launch_epilogue(static_cast<const float*>(acc.get()), args, vector, stream);
+    });
+  };
+  if (p.in == DType::bf16) {
+    plan_tiles(planner, tiles(planner, p, args), by_library);
+  } else {
+    by_library();
   }
-  if (end.finishes) {
-    plan_product(planner, p, end.extras);
-    return;
-  }
-  const int vector =
-      std::min(vector_width({args.residual, args.out}), vector_width(args.gate, args.out.width));
-  const Scratch acc = plan_product_to_scratch(planner, p, DType::f32);
-  planner.launch([acc, args, vector](cudaStream_t stream) {
-    launch_epilogue(static_cast<const float*>(acc.get()), args, vector, stream);
-  });
 }
 
-bool plan_convolution(Planner& planner, const Product& p, const TileConv& conv,
-                      const Finish& finish, const EpilogueArgs& args) {
-  if (p.in != DType::bf16) return false;
-  const LibraryEnd end = library_end(planner, p, finish, args);
-  TileProduct t = tiles(planner, p, args);
-  t.conv = conv;
-  const double unfolded = 2.0 * p.x.count * p.k;
-  return plan_tiles(planner, t, by_library(planner, p, end.extras, end.out, end.bytes + unfolded));
+void plan_convolution(Planner& planner, const Product& p, const Convolution& convolution,
+                      const std::function<void()>& otherwise) {
+  if (p.in != DType::bf16) {
+    otherwise();
+    return;
+  }
+  TileProduct t = tiles(planner, p, convolution.end);
+  t.conv = convolution.boxes;
+  plan_tiles(planner, t, otherwise);
 }
 
 void plan_gated(Planner& planner, const Product& p, const GatedArgs& args) {
   Product both = p;
   both.n = 2 * p.n;
-  if (p.in == DType::bf16) {
-    TileProduct t =
-        tiles(planner, p, {.bias = args.gate_bias, .curve = args.curve, .out = args.out});
-    t.paired = 1, t.up_bias = args.up_bias, t.rounds = args.dtype == DType::bf16;
+  const auto by_library = [&] {
+    const int vector = vector_width({args.out});
     const RowsView out = dense(nullptr, args.dtype, p.x.count, both.n);
-    if (plan_tiles(planner, t, by_library(planner, both, {}, out, 6.0 * p.x.count * p.n))) return;
+    const Scratch pairs = scratch_for(planner, out);
+    library_to_scratch(planner, both, out, pairs);
+    planner.launch([pairs, a = args, vector](cudaStream_t stream) mutable {
+      a.pairs = pairs.get();
+      launch_gated(a, vector, stream);
+    });
+  };
+  if (p.in != DType::bf16) {
+    by_library();
+    return;
   }
-  const int vector = vector_width({args.out});
-  const Scratch pairs = plan_product_to_scratch(planner, both, args.dtype);
-  planner.launch([pairs, a = args, vector](cudaStream_t stream) mutable {
-    a.pairs = pairs.get();
-    launch_gated(a, vector, stream);
-  });
+  TileProduct t = tiles(planner, p, {.bias = args.gate_bias, .curve = args.curve, .out = args.out});
+  t.paired = 1, t.up_bias = args.up_bias, t.rounds = args.dtype == DType::bf16;
+  plan_tiles(planner, t, by_library);
 }
 
 }  // namespace tendon::cuda

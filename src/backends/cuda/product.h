@@ -50,11 +50,11 @@ struct EpilogueArgs {
 // The product and its epilogue, in one kernel or in as few as there are.
 void plan_finished(Planner& planner, const Product& product, const Finish& finish,
                    const EpilogueArgs& args);
-// The same of a convolution without unfolding it; false where that does not suit or is slower.
-// `product` is the one over unfolded rows.
-struct TileConv;
-bool plan_convolution(Planner& planner, const Product& product, const TileConv& conv,
-                      const Finish& finish, const EpilogueArgs& args);
+// The same of a convolution, without unfolding it or by what `otherwise` plans. `product` is the
+// one over unfolded rows.
+struct Convolution;
+void plan_convolution(Planner& planner, const Product& product, const Convolution& convolution,
+                      const std::function<void()>& otherwise);
 void launch_epilogue(const float* acc, const EpilogueArgs& args, int vector, cudaStream_t stream);
 // Rows of x as dense rows of another floating dtype.
 void launch_convert(const device::RowsView& x, void* out, DType dtype, cudaStream_t stream);

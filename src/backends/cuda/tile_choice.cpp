@@ -1,5 +1,5 @@
-// Which form a product on warpgroups takes, and whether the library does better: measured once,
-// remembered with the library's own choices.
+// Which form a product on warpgroups takes, and whether the library does better: the best forms are
+// found by themselves, the choice is made where the product runs.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -17,6 +17,7 @@ namespace {
 constexpr std::array<int, 6> kRows = {16, 104, 128, 136, 200, 256};
 constexpr TileForm kRowForm{.rows = 1};  // stands for row_product.h
 constexpr int kFeatures = 128, kMostCluster = 8;
+constexpr std::size_t kForms = 2;  // that are tried in place
 constexpr const char* kLibrary = "library";
 
 int ceiling(int a, int b) { return (a + b - 1) / b; }
@@ -51,8 +52,8 @@ void launch_form(const TileProduct& p, const TileForm& form, cudaStream_t stream
   }
 }
 
-// The fastest of all forms that gives the plain product; split 0 where none does.
-std::pair<TileForm, double> fastest(Planner& planner, TileProduct p) {
+// The fastest forms that give the plain product.
+std::vector<TileForm> fastest(Planner& planner, TileProduct p) {
   GemmLibrary& library = *planner.shared().gemms;
   const auto padded = [](std::size_t n) { return (n + 1023) / 1024 * 1024; };
   const TileConv& v = p.conv;
@@ -84,13 +85,30 @@ std::pair<TileForm, double> fastest(Planner& planner, TileProduct p) {
   GemmShape shape;
   shape.m = p.x.count, shape.n = bare.n, shape.k = p.k;
   shape.x_stride = std::max<std::int64_t>(p.x.row_stride, p.k), shape.out_stride = bare.n;
+  std::vector<TileForm> best;
   for (const auto& [taken, form] : found) {
-    if (taken > 1) break;
-    if (p.conv.kernel_x) return {form, taken};
-    library.seconds([&](cudaStream_t stream, int) { launch_form(bare, form, stream); });
-    if (library.holds(shape, p.x.data, p.weight, bare.epilogue.out.data)) return {form, taken};
+    if (taken > 1 || best.size() == kForms) break;
+    if (!p.conv.kernel_x) {
+      library.seconds([&](cudaStream_t stream, int) { launch_form(bare, form, stream); });
+      if (!library.holds(shape, p.x.data, p.weight, bare.epilogue.out.data)) continue;
+    }
+    best.push_back(form);
   }
-  return {TileForm{.split = 0}, 1e30};
+  return best;
+}
+
+const Choice& choice_of(Planner& planner, const TileProduct& p) {
+  GemmLibrary& library = *planner.shared().gemms;
+  const std::string key = p.str();
+  if (const Choice* known = library.choices().find(key)) return *known;
+  if (const std::string* remembered = library.recall(key)) {
+    TileForm form;
+    const bool tiles = parse(*remembered, form);
+    return library.choices().add(key, {tiles ? *remembered : std::string(kLibrary)});
+  }
+  std::vector<std::string> options{kLibrary};
+  for (const TileForm& form : fastest(planner, p)) options.push_back(form.str());
+  return library.choices().add(key, std::move(options));
 }
 
 }  // namespace
@@ -119,7 +137,7 @@ std::string TileProduct::str() const {
   const EpilogueArgs& e = epilogue;
   const std::string picture =
       conv.kernel_x ? fmt::format("c{}x{}s{}", conv.out_width, conv.kernel_x, conv.stride) : "";
-  return fmt::format("tiles2/{}{}x{}x{}.{}.p{}.{}.{}{}{}{}", picture, x.count, n, k, x.row_stride,
+  return fmt::format("tiles/{}{}x{}x{}.{}.p{}.{}.{}{}{}{}", picture, x.count, n, k, x.row_stride,
                      paired, name(e.out.dtype), e.bias ? "b" : "", static_cast<int>(e.curve),
                      e.gate.data ? "g" : "", e.residual.data ? "r" : "");
 }
@@ -149,22 +167,24 @@ std::vector<TileForm> tile_forms(const TileProduct& p, int multiprocessors) {
   return all;
 }
 
-bool plan_tiles(Planner& planner, const TileProduct& p, const Alternative& other) {
-  if (!suits_tiles(planner.shared().device, p)) return false;
-  GemmLibrary& library = *planner.shared().gemms;
-  const std::string what = p.str();
-  TileForm form;
-  if (const std::string* known = library.recall(what)) {
-    if (!parse(*known, form)) return false;
-  } else {
-    const auto [best, taken] = fastest(planner, p);
-    const bool ours = taken < other.seconds() + other.extra;
-    library.remember(what, ours ? best.str() : kLibrary);
-    if (!ours) return false;
-    form = best;
+void plan_tiles(Planner& planner, const TileProduct& p, const std::function<void()>& otherwise) {
+  if (!suits_tiles(planner.shared().device, p)) {
+    otherwise();
+    return;
   }
-  planner.launch([p, form](cudaStream_t stream) { launch_form(p, form, stream); });
-  return true;
+  const Choice& choice = choice_of(planner, p);
+  std::vector<std::vector<Launch>> ways;
+  for (std::size_t i = 0; i < choice.options.size(); ++i) {
+    TileForm form;
+    if (parse(choice.options[i], form)) {
+      ways.push_back({[p, form](cudaStream_t stream) { launch_form(p, form, stream); }});
+    } else {
+      ways.push_back(planner.apart(choice, i, otherwise));
+    }
+  }
+  planner.launch([&choice, ways = std::move(ways)](cudaStream_t stream) {
+    for (const Launch& launch : ways[choice.selected]) launch(stream);
+  });
 }
 
 }  // namespace tendon::cuda

@@ -2,6 +2,7 @@
 // out = residual + gate * act(x W^T + bias), or act(x Wg^T + bg) * (x Wu^T + bu).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,12 @@ struct TileConv {
   int kernel_y = 1, kernel_x = 0, stride = 1, top = 0, left = 0;  // kernel_x 0: no convolution
 };
 
+// How an op over pixels is cut and how it ends.
+struct Convolution {
+  TileConv boxes;
+  EpilogueArgs end;
+};
+
 struct TileProduct {
   device::RowsView x;  // bf16, rows at one distance; data may be null: `scratch_x`
   Scratch scratch_x;
@@ -44,13 +51,9 @@ bool suits_tiles(const Device& device, const TileProduct& product);
 // Tiles of `rows` pixels that cover a convolution's pictures.
 int conv_tiles(const TileConv& conv, int rows);
 std::vector<TileForm> tile_forms(const TileProduct& product, int multiprocessors);
-// What the same op costs without: the library's product, measured, and what must follow it.
-struct Alternative {
-  std::function<double()> seconds;
-  double extra = 0;
-};
-// Plans the op's one launch; false where the product does not suit or the alternative is faster.
-bool plan_tiles(Planner& planner, const TileProduct& product, const Alternative& alternative);
+// Plans the op by tiles or by what `otherwise` plans, whichever is faster in its place.
+void plan_tiles(Planner& planner, const TileProduct& product,
+                const std::function<void()>& otherwise);
 void launch_tiles(const TileProduct& product, const TileForm& form, cudaStream_t stream);
 
 }  // namespace tendon::cuda
