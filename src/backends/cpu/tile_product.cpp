@@ -17,12 +17,32 @@ constexpr std::int64_t kLeastRaggedRun = 512;
 // Threads share rows where weights come from near caches: ops on the same rows need no meeting.
 constexpr std::int64_t kLeastOwnRows = 4, kNearWeightBytes = 1 << 19;
 constexpr std::int64_t kNearSumFloats = 1 << 13;
+// Weights are asked for at so many places in turns: the processor then fetches ahead of each by
+// itself, and 98 rows by weights from memory take a fifth less time than line after line. More
+// places are no faster: docs/performance.md.
+constexpr std::int64_t kAskedParts = 4, kLine = 64;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 // Equal parts of at most `most`.
 std::int64_t even(std::int64_t count, std::int64_t most) {
   return count > 0 ? ceil_div(count, ceil_div(count, most)) : 1;
+}
+
+// Rows of a block: two tiles, all tiles of one height. A last block of a few rows would cost a pass
+// what a tile of them does.
+std::int64_t block_of(std::int64_t rows) {
+  const std::int64_t height = even(rows, kTileRows / 2);
+  return rows > height ? 2 * height : height;
+}
+
+// One block alone is as fast as memory and asks for it as it lies.
+void plan_asking(TileBlock& b, std::int64_t bytes, std::int64_t blocks, std::int64_t passes) {
+  b.next_parts = blocks > 1 ? kAskedParts : 1;
+  b.next_part = round_up(ceil_div(bytes, b.next_parts), kLine);
+  b.next_bytes = round_up(ceil_div(b.next_part, blocks * passes), kLine);
 }
 
 }  // namespace
@@ -60,13 +80,17 @@ TileProduct::TileProduct(Planner& planner, const TileRows& x, ProductSpec spec)
 }
 
 void TileProduct::plan_tasks() {
+  const std::int64_t whole = w_.k / x_.taps / kTileDepth * kTileDepth;
+  slices_ = std::max<std::int64_t>(1, ceil_div(whole, kSliceDepth));
   const std::int64_t weight_bytes = w_.panels * w_.panel_bytes * (up_.n > 0 ? 2 : 1);
   own_rows_ = plain_ && threads_ > 1 && x_.rows >= kLeastOwnRows * threads_ &&
               weight_bytes <= kNearWeightBytes;
   const std::int64_t rows = own_rows_ ? ceil_div(x_.rows, threads_) : x_.rows;
-  block_rows_ = std::clamp<std::int64_t>(rows, 1, kTileRows);
+  block_rows_ = block_of(rows);
   task_rows_ = block_rows_ * even(ceil_div(rows, block_rows_), kTaskRows / block_rows_);
-  const std::int64_t floats = own_rows_ ? kNearSumFloats : kSumFloats;
+  // Every task reads all slices of its rows: few rows leave room for more sums instead.
+  const bool room = slices_ > 1 && 2 * task_rows_ <= kTaskRows;
+  const std::int64_t floats = own_rows_ ? kNearSumFloats : room ? 2 * kSumFloats : kSumFloats;
   task_groups_ = std::clamp<std::int64_t>(floats / (task_rows_ * kTileColumns), 1, w_.panels);
   const std::int64_t wanted = threads_ * kTasksOfThread;
   const std::int64_t along = x_.segments * ceil_div(x_.rows, task_rows_);
@@ -74,8 +98,6 @@ void TileProduct::plan_tasks() {
     task_groups_ = std::max<std::int64_t>(1, w_.panels / ceil_div(wanted, along));
   }
   task_groups_ = even(w_.panels, task_groups_);
-  const std::int64_t whole = w_.k / x_.taps / kTileDepth * kTileDepth;
-  slices_ = std::max<std::int64_t>(1, ceil_div(whole, kSliceDepth));
 }
 
 // Slice `index` of a run, the one past the last being what is left over whole passes.
@@ -99,21 +121,24 @@ void TileProduct::compute(const Task& t, const PackedMatrix& w, const Place& at,
       const std::int64_t k = tap * run + part.begin, step = part.end - part.begin;
       if (step == 0) continue;
       const std::int64_t depth = std::min(kTileDepth, step), bytes = step * kTileColumns * 2;
+      const std::int64_t passes = step / depth;
       TileBlock b{.a_row = x_.row_bytes, .k = step, .c_row = c_row};
       const std::byte* rows = data + tap * x_.tap_bytes + part.begin * 2;
       b.fresh = k == 0;
-      b.next_bytes = ceil_div(bytes, blocks * step / depth);
+      plan_asking(b, bytes, blocks, passes);
       for (std::int64_t group = 0; group < t.groups; ++group) {
         b.b = w.data + (t.group + group) * w.panel_bytes + k * kTileColumns * 2;
         b.next = group + 1 < t.groups ? b.b + w.panel_bytes
                  : k + step < w.k     ? b.b + bytes - group * w.panel_bytes
                                       : at.next;
+        std::int64_t asking = ceil_div(b.next_part, b.next_bytes);
         for (std::int64_t row = 0; row < t.rows; row += block_rows_) {
           b.a = rows + row * x_.row_bytes;
           b.c = at.sums + row * c_row + group * kTileColumns;
           tiles.set_shape(std::min(block_rows_, t.rows - row), depth);
+          b.next_passes = std::clamp<std::int64_t>(asking, 0, passes);
           tiles.multiply(b);
-          b.next += ceil_div(bytes, blocks);
+          b.next += b.next_bytes * passes, asking -= passes;
         }
       }
     }

@@ -18,9 +18,10 @@ struct TileBlock {
   float* c = nullptr;
   std::int64_t c_row = 0;  // elements between rows
   bool fresh = false;
-  // What is wanted next and may lie in memory: so many bytes are asked for in each pass.
+  // What is wanted next and may lie in memory, in parts at one distance: each of the first passes
+  // asks for so many bytes of every part.
   const std::byte* next = nullptr;
-  std::int64_t next_bytes = 0;
+  std::int64_t next_parts = 0, next_part = 0, next_bytes = 0, next_passes = 0;
 };
 
 // The calling thread's tile registers. Whatever ran on them before is lost; other users set them up

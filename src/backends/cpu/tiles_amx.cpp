@@ -48,9 +48,13 @@ constexpr auto kConfigs = [] {
 
 constexpr std::int64_t kPairRow = kTileColumns * 4;  // bytes of b for two of K
 
-inline void ask_for(const std::byte* next, std::int64_t bytes) {
-  for (std::int64_t at = 0; at < bytes; at += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T1);
+inline void ask(const TileBlock& t, std::int64_t pass) {
+  if (pass >= t.next_passes) return;
+  const std::byte* next = t.next + pass * t.next_bytes;
+  for (std::int64_t part = 0; part < t.next_parts; ++part, next += t.next_part) {
+    for (std::int64_t at = 0; at < t.next_bytes; at += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(next + at), _MM_HINT_T1);
+    }
   }
 }
 
@@ -68,9 +72,9 @@ void multiply_both(const TileBlock& t, std::int64_t top, std::int64_t depth) {
     _tile_loadd(2, below, c_row);
     _tile_loadd(3, below + 16, c_row);
   }
-  const std::byte *a = t.a, *lower = t.a + top * t.a_row, *b = t.b, *next = t.next;
-  for (std::int64_t k = 0; k < t.k; k += depth, next += t.next_bytes) {
-    ask_for(next, t.next_bytes);
+  const std::byte *a = t.a, *lower = t.a + top * t.a_row, *b = t.b;
+  for (std::int64_t pass = 0; pass * depth < t.k; ++pass) {
+    ask(t, pass);
     _tile_loadd(6, b, kPairRow);
     _tile_loadd(4, a, t.a_row);
     _tile_dpbf16ps(0, 4, 6);
@@ -96,9 +100,9 @@ void multiply_upper(const TileBlock& t, std::int64_t depth) {
     _tile_loadd(0, t.c, c_row);
     _tile_loadd(1, t.c + 16, c_row);
   }
-  const std::byte *a = t.a, *b = t.b, *next = t.next;
-  for (std::int64_t k = 0; k < t.k; k += depth, next += t.next_bytes) {
-    ask_for(next, t.next_bytes);
+  const std::byte *a = t.a, *b = t.b;
+  for (std::int64_t pass = 0; pass * depth < t.k; ++pass) {
+    ask(t, pass);
     _tile_loadd(4, a, t.a_row);
     _tile_loadd(6, b, kPairRow);
     _tile_dpbf16ps(0, 4, 6);
