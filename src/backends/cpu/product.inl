@@ -38,26 +38,47 @@ TENDON_INLINE void multiply_add(Accumulators<R>& acc, const float* a, std::int64
   }
 }
 
+// What is asked for while step `step` of a panel is multiplied: a little further on in it, or the
+// panel after it, at four places in turns, of each of which the processor then fetches ahead by
+// itself: one row by weights from memory 15 to 30% faster on Zen 3.
+template <class Element>
+struct Ahead {
+  TENDON_INLINE void operator()(const Element* b, std::int64_t) const {
+    __builtin_prefetch(b + 16 * kColumns);
+  }
+};
+template <class Element>
+struct NextPanel {
+  const Element* next;
+  std::int64_t part;  // elements
+  TENDON_INLINE void operator()(const Element*, std::int64_t step) const {
+    const Element* at = next + step % 4 * part + step / 4 * kColumns;
+    for (int i = 0; i < kColumns; i += 64 / static_cast<int>(sizeof(Element))) {
+      __builtin_prefetch(at + i, 0, 2);
+    }
+  }
+};
+
 // bf16 pairs: the even element of a lane is its low half, the odd one its high half.
-template <int R, class A>
+template <int R, class A, class Ask>
 TENDON_INLINE void run_panel(Accumulators<R>& acc, const float* a, A at_a, const std::uint32_t* b,
-                             std::int64_t k) {
+                             std::int64_t k, Ask ask) {
   const auto word = [](const std::uint32_t* p) { return *reinterpret_cast<const LooseU*>(p); };
   std::int64_t i = 0;
   for (; i + 1 < k; i += 2, b += kColumns) {
     const U u0 = word(b), u1 = word(b + W);
-    __builtin_prefetch(b + 16 * kColumns);
+    ask(b, i / 2);
     multiply_add(acc, a, i, at_a, bits(u0 << 16), bits(u1 << 16));
     multiply_add(acc, a, i + 1, at_a, bits(u0 & 0xffff0000u), bits(u1 & 0xffff0000u));
   }
   if (i < k) multiply_add(acc, a, i, at_a, bits(word(b) << 16), bits(word(b + W) << 16));
 }
 
-template <int R, class A>
+template <int R, class A, class Ask>
 TENDON_INLINE void run_panel(Accumulators<R>& acc, const float* a, A at_a, const float* b,
-                             std::int64_t k) {
+                             std::int64_t k, Ask ask) {
   for (std::int64_t i = 0; i < k; ++i, b += kColumns) {
-    __builtin_prefetch(b + 16 * kColumns);
+    ask(b, i);
     multiply_add(acc, a, i, at_a, load(b), load(b + W));
   }
 }
@@ -67,7 +88,8 @@ struct PanelProduct {
   const Element* b;
   float* c;
   std::int64_t c_row, k;
-  bool first;  // start from zero, not from c
+  bool first;                     // start from zero, not from c
+  const Element* next = nullptr;  // where memory is the limit: the panel after it, or past the last
 };
 
 template <int R, class A, class Element>
@@ -78,7 +100,12 @@ void multiply_block(const float* a, A at_a, PanelProduct<Element> p) {
       for (int j = 0; j < kVectors; ++j) acc.v[r][j] = load(p.c + r * p.c_row + j * W);
     }
   }
-  run_panel(acc, a, at_a, p.b, p.k);
+  const std::int64_t steps = std::is_same_v<Element, float> ? p.k : p.k / 2;
+  if (R == 1 && p.next) {
+    run_panel(acc, a, at_a, p.b, p.k, NextPanel<Element>{p.next, (steps + 3) / 4 * kColumns});
+  } else {
+    run_panel(acc, a, at_a, p.b, p.k, Ahead<Element>{});
+  }
   for (int r = 0; r < R; ++r) {
     for (int j = 0; j < kVectors; ++j) store(p.c + r * p.c_row + j * W, acc.v[r][j]);
   }
@@ -107,6 +134,7 @@ void multiply_slice(const ProductTile& t, A at_a, std::int64_t from, std::int64_
     PanelProduct<Element> p{nullptr, t.c + row * t.c_row, t.c_row, depth, from == 0};
     for (std::int64_t panel = 0; panel < t.panels; ++panel, p.c += kColumns) {
       p.b = panel_at<Element>(t, panel, from);
+      if (t.rows == 1) p.next = panel_at<Element>(t, panel + 1, from);
       multiply_rows<kTileRows>(rows, a, at_a, p);
     }
   }
@@ -114,8 +142,9 @@ void multiply_slice(const ProductTile& t, A at_a, std::int64_t from, std::int64_
 
 template <class Element>
 void multiply_as(const ProductTile& t) {
-  for (std::int64_t from = 0; from < t.k; from += kDepth) {
-    const std::int64_t depth = t.k - from < kDepth ? t.k - from : kDepth;
+  const std::int64_t most = t.rows == 1 ? t.k : kDepth;  // slices pay where rows share them
+  for (std::int64_t from = 0; from < t.k; from += most) {
+    const std::int64_t depth = t.k - from < most ? t.k - from : most;
     if (t.a_row) {
       multiply_slice<Element>(t, RowMajor{t.a_row}, from, depth);
     } else {
