@@ -363,6 +363,8 @@ inline constexpr QkvRope kQkvRope[] = {
     {"mini_expert", 2, 7, 48, 8, 1, 16},
     {"one_token", 1, 1, 8, 1, 1, 2, kBias},
     {"grouped", 2, 5, 33, 4, 2, 24, kBias},
+    {"heads_across_panels", 1, 66, 520, 6, 3, 80, kBias},
+    {"keys_across_panels", 1, 40, 520, 6, 6, 48, kNoQ | kBias},
     {"norms", 2, 6, 40, 3, 3, 16, kBias | kNormQ | kNormK, ops::RopeStyle::interleaved},
     {"norm_without_rotation", 1, 6, 24, 2, 2, 8, kNormQ | kNormK | kNoRotation},
     {"keys_only", 2, 5, 24, 4, 1, 16, kNoQ | kBias},

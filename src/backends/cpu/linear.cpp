@@ -87,6 +87,20 @@ bool takes_tiles(const Planner& planner, const View& x, WeightRef weight) {
 
 }  // namespace
 
+bool multiplied_in_tiles(const Planner& planner, const View& x, WeightRef weight) {
+  return !library_suits(planner, x, planner.trace().program().weight(weight)) &&
+         takes_tiles(planner, x, weight);
+}
+
+std::unique_ptr<Step> make_tile_product(Planner& planner, ProductSpec spec) {
+  const TileRows rows{.data = spec.x.data(),
+                      .rows = spec.x.rows(),
+                      .row_bytes = spec.x.row_bytes(),
+                      .pitch = spec.x.rows(),
+                      .columns = spec.x.rows()};
+  return std::make_unique<TileProduct>(planner, rows, std::move(spec));
+}
+
 std::unique_ptr<Step> make_product(Planner& planner, const View& x,
                                    std::array<WeightRef, 2> weights, Epilogue epilogue) {
   if (library_suits(planner, x, planner.trace().program().weight(weights[0]))) {
@@ -98,14 +112,7 @@ std::unique_ptr<Step> make_product(Planner& planner, const View& x,
   spec.weight = planner.weights().matrix(weights[0]);
   if (weights[1]) spec.up = planner.weights().matrix(weights[1]);
   spec.epilogue = std::move(epilogue);
-  if (takes_tiles(planner, x, weights[0])) {
-    const TileRows rows{.data = x.data(),
-                        .rows = x.rows(),
-                        .row_bytes = x.row_bytes(),
-                        .pitch = x.rows(),
-                        .columns = x.rows()};
-    return std::make_unique<TileProduct>(planner, rows, std::move(spec));
-  }
+  if (takes_tiles(planner, x, weights[0])) return make_tile_product(planner, std::move(spec));
   return std::make_unique<Product>(planner, std::move(spec));
 }
 

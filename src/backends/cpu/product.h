@@ -25,12 +25,24 @@ class RowSource {
                     float* out) const noexcept = 0;
 };
 
+// Takes what a product made of a row instead of memory: bias added, in fp32, may be changed.
+struct RowPlace {
+  std::int64_t row, column;
+};
+class RowPlacer {
+ public:
+  virtual ~RowPlacer() = default;
+  virtual void place(const RowPlace& at, std::span<float> row) const noexcept = 0;
+};
+
 struct ProductSpec {
   std::int64_t rows = 0;
   View x;                             // [rows, K], or
   std::unique_ptr<RowSource> source;  // instead of it
   PackedMatrix weight, up;            // up.n = 0: absent
   Epilogue epilogue;
+  const RowPlacer* placer = nullptr;  // only of products in tiles; instead of epilogue.out
+  std::int64_t unit = 1;              // columns that it takes together
 };
 
 class Product : public Step {
@@ -64,10 +76,6 @@ class Product : public Step {
   float* packed_ = nullptr;
   Own<float> own_packed_, tiles_;
   Tasks tasks_;
-};
-
-struct RowPlace {
-  std::int64_t row, column;
 };
 
 // The epilogue of a piece of a row of out: `c`, and `up` where the op is gated.

@@ -1,5 +1,6 @@
 #include "backends/cpu/linear.h"
 #include "backends/cpu/rope.h"
+#include "backends/cpu/tile_product.h"
 
 namespace tendon::cpu {
 namespace {
@@ -12,17 +13,14 @@ struct Branch {
   bool rotated = false;
 };
 
-class QkvRope : public Step {
+// Rows of a product to q, k and v: normed, rotated, stored.
+class Heads : public RowPlacer {
  public:
-  QkvRope(Planner& planner, const ops::QkvRope& op, std::unique_ptr<Step> product, View all)
-      : product_(std::move(product)),
-        all_(std::move(all)),
-        rotation_(planner, op.cos, op.sin, op.positions),
+  Heads(Planner& planner, const ops::QkvRope& op)
+      : rotation_(planner, op.cos, op.sin, op.positions),
         eps_(op.eps),
         kernels_(&planner.kernels()) {
     rotation_.style = op.style;
-    threads_ = planner.threads();
-    meets_ = meets();
     std::int64_t first = 0;
     const auto branch = [&](Value out, WeightRef norm, Branch b) {
       if (out) {
@@ -38,19 +36,86 @@ class QkvRope : public Step {
                  branch(op.k, op.norm_k, {.rotated = true}), branch(op.v, {}, {})};
   }
 
+  const Rotation& rotation() const { return rotation_; }
+
+  // Whole heads, or, where q or k is normed, the whole row.
+  void place(const RowPlace& at, std::span<float> row) const noexcept override {
+    const std::int64_t row_end = at.column + static_cast<std::int64_t>(row.size());
+    for (const Branch& b : branches_) {
+      if (!b.out) continue;
+      const std::int64_t width = b.out.width(), begin = std::max(at.column, b.first);
+      const std::int64_t end = std::min(row_end, b.first + b.heads * width);
+      if (begin >= end) continue;
+      float* x = row.data() + begin - at.column;
+      if (b.norm) {
+        kernels_->normalise({.x = x, .width = end - begin, .weight = b.norm, .eps = eps_});
+      }
+      std::int64_t head = at.row * b.heads + (begin - b.first) / width;
+      for (std::int64_t c = begin; c < end; c += width, x += width, ++head) {
+        if (b.rotated && rotation_) rotation_.apply(*kernels_, at.row, x);
+        kernels_->store(b.out.dtype(), x, width, b.out.row(head));
+      }
+    }
+  }
+
+  void touch(Range rows, Footprint& f) const {
+    rotation_.touch(f);
+    for (const Branch& b : branches_) f.writes(b.out, {rows.begin * b.heads, rows.end * b.heads});
+  }
+
+ private:
+  Rotation rotation_;
+  float eps_;
+  const Kernels* kernels_;
+  std::array<Branch, 3> branches_;
+};
+
+// Heads are placed while their sums lie in a thread's caches.
+class PlacedQkv : public Step {
+ public:
+  PlacedQkv(Planner& planner, const ops::QkvRope& op, ProductSpec spec) : heads_(planner, op) {
+    spec.placer = &heads_;
+    product_ = make_tile_product(planner, std::move(spec));
+  }
+
+  static bool suits(const Planner& planner, const ops::QkvRope& op, const View& x) {
+    const Weight& w = planner.trace().program().weight(op.weight);
+    return !op.norm_q && !op.norm_k && multiplied_in_tiles(planner, x, op.weight) &&
+           !shares_own_rows(planner, x.rows(), w.shape.numel() * 2);
+  }
+
+  int phases() const override { return product_->phases(); }
+
+  const char* run(const Worker& w) noexcept override {
+    if (!heads_.rotation().in_range()) return "positions: one is outside the tables";
+    return product_->run(w);
+  }
+
+ private:
+  Heads heads_;
+  std::unique_ptr<Step> product_;
+};
+
+class QkvRope : public Step {
+ public:
+  QkvRope(Planner& planner, const ops::QkvRope& op, std::unique_ptr<Step> product, View all)
+      : product_(std::move(product)), all_(std::move(all)), heads_(planner, op) {
+    threads_ = planner.threads();
+    meets_ = meets();
+  }
+
   int phases() const override { return product_->phases() + (meets_ ? 1 : 0); }
 
   const char* run(const Worker& w) noexcept override {
-    if (!rotation_.in_range()) return "positions: one is outside the tables";
+    if (!heads_.rotation().in_range()) return "positions: one is outside the tables";
     if (w.phase() < product_->phases()) {
       if (const char* trouble = product_->run(w)) return trouble;
       if (meets_ || w.phase() + 1 < product_->phases()) return nullptr;
     }
     split(w, threads_, all_.rows(), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t token = begin; token < end; ++token) {
-        for (const Branch& b : branches_) {
-          if (b.out) scatter(b, token);
-        }
+        heads_.place({token, 0}, {reinterpret_cast<float*>(all_.row(token)),
+                                  static_cast<std::size_t>(all_.width())});
       }
     });
     return nullptr;
@@ -59,11 +124,7 @@ class QkvRope : public Step {
   void touch(int thread, Footprint& f) const override {
     if (meets_) return;
     product_->touch(thread, f);
-    rotation_.touch(f);
-    const Range mine = share(all_.rows(), thread, threads_);
-    for (const Branch& b : branches_) {
-      f.writes(b.out, {mine.begin * b.heads, mine.end * b.heads});
-    }
+    heads_.touch(share(all_.rows(), thread, threads_), f);
   }
 
  private:
@@ -81,25 +142,10 @@ class QkvRope : public Step {
     return meetings.wanted_before(threads);
   }
 
-  void scatter(const Branch& b, std::int64_t token) const noexcept {
-    float* x = reinterpret_cast<float*>(all_.row(token)) + b.first;
-    const std::int64_t width = b.out.width();
-    if (b.norm) {
-      kernels_->normalise({.x = x, .width = b.heads * width, .weight = b.norm, .eps = eps_});
-    }
-    for (std::int64_t h = 0; h < b.heads; ++h, x += width) {
-      if (b.rotated && rotation_) rotation_.apply(*kernels_, token, x);
-      kernels_->store(b.out.dtype(), x, width, b.out.row(token * b.heads + h));
-    }
-  }
-
   std::unique_ptr<Step> product_;
   View all_;  // f32 [B S, (H + 2 Hk) Dh]
-  Rotation rotation_;
-  float eps_;
-  const Kernels* kernels_;
+  Heads heads_;
   bool meets_ = false;
-  std::array<Branch, 3> branches_;
 };
 
 }  // namespace
@@ -107,9 +153,19 @@ class QkvRope : public Step {
 void plan(Planner& planner, const ops::QkvRope& op) {
   const View x = planner.view(op.x);
   const std::int64_t n = planner.trace().program().weight(op.weight).shape[0];
-  const View all(planner.scratch_of<float>(x.rows() * n), DType::f32, x.rows(), n);
   Epilogue e;
   e.bias = planner.weights().vector(op.bias);
+  if (PlacedQkv::suits(planner, op, x)) {
+    ProductSpec spec;
+    spec.x = x;
+    spec.rows = x.rows();
+    spec.weight = planner.weights().matrix(op.weight);
+    spec.epilogue = std::move(e);
+    spec.unit = planner.trace().shape(op.k)[-1];
+    planner.add(std::make_unique<PlacedQkv>(planner, op, std::move(spec)));
+    return;
+  }
+  const View all(planner.scratch_of<float>(x.rows() * n), DType::f32, x.rows(), n);
   e.out = all;
   auto product = make_product(planner, x, {op.weight, {}}, std::move(e));
   planner.add(std::make_unique<QkvRope>(planner, op, std::move(product), all));

@@ -1,6 +1,7 @@
 #include "backends/cpu/tile_product.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "backends/cpu/tiles.h"
 
@@ -47,6 +48,11 @@ void plan_asking(TileBlock& b, std::int64_t bytes, std::int64_t blocks, std::int
 
 }  // namespace
 
+bool shares_own_rows(const Planner& planner, std::int64_t rows, std::int64_t weight_bytes) {
+  return planner.threads() > 1 && rows >= kLeastOwnRows * planner.threads() &&
+         weight_bytes <= kNearWeightBytes;
+}
+
 bool tiles_suit(const Planner& planner, WeightRef weight, std::int64_t run) {
   return planner.machine().tiles && planner.kernels().panel_columns == kTileColumns &&
          planner.trace().program().weight(weight).format == Format::bf16 && tiles_suit_run(run);
@@ -72,8 +78,12 @@ TileProduct::TileProduct(Planner& planner, const TileRows& x, ProductSpec spec)
       w_(spec.weight),
       up_(spec.up),
       epilogue_(std::move(spec.epilogue)),
-      kernels_(&planner.kernels()) {
+      kernels_(&planner.kernels()),
+      placer_(spec.placer),
+      unit_(std::lcm(spec.unit, kTileColumns) / kTileColumns) {
   threads_ = planner.threads();
+  const std::int64_t weight_bytes = w_.panels * w_.panel_bytes * (up_.n > 0 ? 2 : 1);
+  own_rows_ = plain_ && shares_own_rows(planner, x_.rows, weight_bytes);
   plan_tasks();
   task_sums_ = task_rows_ * task_groups_ * kTileColumns;
   sums_ = planner.own_of<float>(task_sums_ * (up_.n > 0 ? 2 : 1));
@@ -82,9 +92,6 @@ TileProduct::TileProduct(Planner& planner, const TileRows& x, ProductSpec spec)
 void TileProduct::plan_tasks() {
   const std::int64_t whole = w_.k / x_.taps / kTileDepth * kTileDepth;
   slices_ = std::max<std::int64_t>(1, ceil_div(whole, kSliceDepth));
-  const std::int64_t weight_bytes = w_.panels * w_.panel_bytes * (up_.n > 0 ? 2 : 1);
-  own_rows_ = plain_ && threads_ > 1 && x_.rows >= kLeastOwnRows * threads_ &&
-              weight_bytes <= kNearWeightBytes;
   const std::int64_t rows = own_rows_ ? ceil_div(x_.rows, threads_) : x_.rows;
   block_rows_ = block_of(rows);
   task_rows_ = block_rows_ * even(ceil_div(rows, block_rows_), kTaskRows / block_rows_);
@@ -97,7 +104,8 @@ void TileProduct::plan_tasks() {
   if (!own_rows_ && threads_ > 1 && along * ceil_div(w_.panels, task_groups_) < wanted) {
     task_groups_ = std::max<std::int64_t>(1, w_.panels / ceil_div(wanted, along));
   }
-  task_groups_ = even(w_.panels, task_groups_);
+  const std::int64_t units = ceil_div(w_.panels, unit_);
+  task_groups_ = unit_ * even(units, std::max<std::int64_t>(1, task_groups_ / unit_));
 }
 
 // Slice `index` of a run, the one past the last being what is left over whole passes.
@@ -153,6 +161,11 @@ void TileProduct::finish(const Task& t, float* sums, float* up) const noexcept {
     const std::int64_t line = (t.row + r) / x_.pitch, x = (t.row + r) % x_.pitch;
     if (x >= x_.columns) continue;
     const std::int64_t out = (t.segment * lines + line) * x_.columns + x;
+    if (placer_) {
+      if (epilogue_.bias) kernels_->add(sums, epilogue_.bias + column, n);
+      placer_->place({out, column}, {sums, static_cast<std::size_t>(n)});
+      continue;
+    }
     float* beside = up ? up + r * c_row : nullptr;
     if (up && epilogue_.up_bias) kernels_->add(beside, epilogue_.up_bias + column, n);
     finish_row(*kernels_, epilogue_, {out, column}, {sums, static_cast<std::size_t>(n)}, beside);

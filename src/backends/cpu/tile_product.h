@@ -44,6 +44,8 @@ class TileProduct : public Step {
   PackedMatrix w_, up_;
   Epilogue epilogue_;
   const Kernels* kernels_;
+  const RowPlacer* placer_;
+  std::int64_t unit_ = 1;  // panels that a task has together
   std::int64_t block_rows_ = 0, task_rows_ = 0, task_groups_ = 0;
   std::int64_t task_sums_ = 0;  // of one matrix
   bool own_rows_ = false;       // a thread multiplies its share of the rows by all columns
@@ -51,6 +53,9 @@ class TileProduct : public Step {
   Own<float> sums_;
   Tasks tasks_;
 };
+
+// Whether threads share the rows of one by themselves; with spec.placer they must not.
+bool shares_own_rows(const Planner& planner, std::int64_t rows, std::int64_t weight_bytes);
 
 // Whether such a product can take these weights and runs of K; runs alone.
 bool tiles_suit(const Planner& planner, WeightRef weight, std::int64_t run);
