@@ -1,4 +1,5 @@
-// Memory straight from the operating system, zero, aligned to pages, in huge pages where offered.
+// Memory straight from the operating system, zero, aligned to pages; from 2 MB on to huge pages and
+// in huge pages, where the system has them to give.
 #pragma once
 
 #include <cstddef>
