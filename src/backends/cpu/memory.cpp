@@ -1,6 +1,7 @@
 #include "backends/cpu/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -9,7 +10,7 @@
 namespace tendon::cpu {
 namespace {
 
-constexpr std::size_t kPage = 4096, kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -19,8 +20,8 @@ std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1
 // tile's rows, each in a page of its own, then want more pages than a processor keeps at hand.
 Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  const std::size_t size = round_up(bytes, kPage),
-                    spare = bytes < kHugePage ? 0 : kHugePage - kPage;
+  const std::size_t size = round_up(bytes, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+  const std::size_t spare = bytes < kHugePage ? 0 : kHugePage;
   void* p = mmap(nullptr, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   require(p != MAP_FAILED, "cpu: {} MB of memory are wanted; use a smaller model or a bf16 recipe",
           bytes >> 20);
@@ -30,7 +31,7 @@ Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   const std::size_t before = round_up(at, kHugePage) - at;
   if (before > 0) munmap(p, before);
   data_ += before;
-  if (before < spare) munmap(data_ + size, spare - before);
+  munmap(data_ + size, spare - before);
   madvise(data_, size, MADV_HUGEPAGE);  // a hint: refusal costs only speed
 }
 

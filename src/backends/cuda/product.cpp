@@ -106,6 +106,16 @@ void library_to_scratch(Planner& planner, const Product& p, const RowsView& out,
   });
 }
 
+// By tiles, which take bf16, or by what `otherwise` plans.
+void plan_either(Planner& planner, const Product& p, const TileProduct& t,
+                 const std::function<void()>& otherwise) {
+  if (p.in == DType::bf16) {
+    plan_tiles(planner, t, otherwise);
+  } else {
+    otherwise();
+  }
+}
+
 Scratch scratch_for(Planner& planner, const RowsView& out) {
   const std::size_t count = static_cast<std::size_t>(out.count);
   return planner.scratch(count * static_cast<std::size_t>(out.width) * size_of(out.dtype));
@@ -159,20 +169,15 @@ void plan_product(Planner& planner, const Product& p, const ProductExtras& extra
 Scratch plan_product_to_scratch(Planner& planner, const Product& p, DType dtype) {
   const RowsView out = dense(nullptr, dtype, p.x.count, p.n);
   const Scratch acc = scratch_for(planner, out);
-  const auto by_library = [&] { library_to_scratch(planner, p, out, acc); };
-  if (p.in == DType::bf16) {
-    TileProduct t = tiles(planner, p, {.out = out});
-    t.scratch_out = acc;
-    plan_tiles(planner, t, by_library);
-  } else {
-    by_library();
-  }
+  TileProduct t = tiles(planner, p, {.out = out});
+  t.scratch_out = acc;
+  plan_either(planner, p, t, [&] { library_to_scratch(planner, p, out, acc); });
   return acc;
 }
 
 void plan_finished(Planner& planner, const Product& p, const Finish& finish,
                    const EpilogueArgs& args) {
-  const auto by_library = [&] {
+  plan_either(planner, p, tiles(planner, p, args), [&] {
     if (!args.gate.data && library_finishes(planner, finish, p.in)) {
       plan_product(planner, p, library_extras(planner, finish));
       return;
@@ -185,29 +190,22 @@ void plan_finished(Planner& planner, const Product& p, const Finish& finish,
     planner.launch([acc, args, vector](cudaStream_t stream) {
       launch_epilogue(static_cast<const float*>(acc.get()), args, vector, stream);
     });
-  };
-  if (p.in == DType::bf16) {
-    plan_tiles(planner, tiles(planner, p, args), by_library);
-  } else {
-    by_library();
-  }
+  });
 }
 
 void plan_convolution(Planner& planner, const Product& p, const Convolution& convolution,
                       const std::function<void()>& otherwise) {
-  if (p.in != DType::bf16) {
-    otherwise();
-    return;
-  }
   TileProduct t = tiles(planner, p, convolution.end);
   t.conv = convolution.boxes;
-  plan_tiles(planner, t, otherwise);
+  plan_either(planner, p, t, otherwise);
 }
 
 void plan_gated(Planner& planner, const Product& p, const GatedArgs& args) {
   Product both = p;
   both.n = 2 * p.n;
-  const auto by_library = [&] {
+  TileProduct t = tiles(planner, p, {.bias = args.gate_bias, .curve = args.curve, .out = args.out});
+  t.paired = 1, t.up_bias = args.up_bias, t.rounds = args.dtype == DType::bf16;
+  plan_either(planner, p, t, [&] {
     const int vector = vector_width({args.out});
     const RowsView out = dense(nullptr, args.dtype, p.x.count, both.n);
     const Scratch pairs = scratch_for(planner, out);
@@ -216,14 +214,7 @@ void plan_gated(Planner& planner, const Product& p, const GatedArgs& args) {
       a.pairs = pairs.get();
       launch_gated(a, vector, stream);
     });
-  };
-  if (p.in != DType::bf16) {
-    by_library();
-    return;
-  }
-  TileProduct t = tiles(planner, p, {.bias = args.gate_bias, .curve = args.curve, .out = args.out});
-  t.paired = 1, t.up_bias = args.up_bias, t.rounds = args.dtype == DType::bf16;
-  plan_tiles(planner, t, by_library);
+  });
 }
 
 }  // namespace tendon::cuda
